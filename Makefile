@@ -1,0 +1,63 @@
+# One word per chore. Each does its own set-up on a machine that has Python 3.11+ and make.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check lint types unit integration bench docs clean python
+
+help:
+	@echo "make demo         a real deployment on this machine, and one that rolls back"
+	@echo "make test         lint, types and every test that needs no server"
+	@echo "make integration  the tests that need real servers"
+	@echo "make bench        overhead against a bare loop, memory and import time"
+	@echo "make check        lint and types alone"
+
+python:
+	@test -n "$(PYTHON)" || { echo "pyflow needs Python 3.11 or newer on PATH; set PYTHON=/path/to/python" >&2; exit 1; }
+
+$(READY): pyproject.toml | python
+	@if command -v uv >/dev/null 2>&1; then \
+		UV_PROJECT_ENVIRONMENT=$(VENV) uv sync --quiet --python "$(PYTHON)" --no-progress; \
+	else \
+		test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV); \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev; \
+	fi
+	@touch $@
+
+demo: python
+	@PYTHONPATH=src "$(PYTHON)" examples/demo.py
+
+test: check unit
+
+check: lint types
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/pyright
+
+unit: $(READY)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -m "not integration"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@$(BIN)/coverage report --fail-under=100 --include='*/run/states.py,*/run/state.py,*/run/machine.py,*/run/recovery.py'
+
+integration: $(READY)
+	@$(BIN)/pytest -m integration
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/overhead.py
+
+docs: $(READY)
+	@$(BIN)/pytest tests/docs
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* dist

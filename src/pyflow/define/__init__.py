@@ -1,0 +1,1 @@
+"""What a user writes, checked and frozen into a plan."""

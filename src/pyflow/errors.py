@@ -1,0 +1,221 @@
+"""Every error that pyflow raises.
+
+    PyflowError
+    ├── DefinitionError (also ValueError)   the workflow, a policy or a parameter is wrong
+    ├── CodecError (also TypeError)         a value that the record cannot hold
+    ├── TaskError                           an attempt of a task went wrong
+    │   ├── TaskTimeout (also TimeoutError) it took longer than its timeout
+    │   └── RecoveryError                   an undo, a repair or a finalizer went wrong
+    ├── RunFailed                           `result.raise_for_status()` on a run that did not succeed
+    ├── EngineError                         the engine was used in a way it cannot serve
+    ├── ProbeError                          polling ended without the reading it waited for
+    │   └── PollTimeout (also TimeoutError)
+    ├── JournalError                        the record could not be written or read
+    │   └── TamperedJournal                 the record is not what was written
+    ├── LockError                           a lock could not be taken or kept
+    ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
+    └── HTTPError                           a request gave no usable answer
+
+    RunStopping (BaseException)             a wait was cut short because the run is stopping
+
+An error says what was seen, what was expected and what to do, and carries the
+same facts as attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pyflow.protocols import Reading
+
+__all__ = [
+    "CodecError",
+    "DefinitionError",
+    "EngineError",
+    "HTTPError",
+    "JournalError",
+    "LockError",
+    "Phase",
+    "PollTimeout",
+    "ProbeError",
+    "Problem",
+    "PyflowError",
+    "RecoveryError",
+    "RunFailed",
+    "RunStopping",
+    "SecretError",
+    "TamperedJournal",
+    "TaskError",
+    "TaskTimeout",
+    "nearest",
+    "shown",
+]
+
+SHOWN_CHARS_MAX = 200
+
+Phase: TypeAlias = Literal["connect", "tls", "send", "headers", "body"]
+"""How far a request came; name lookup is part of `connect`."""
+
+
+class PyflowError(Exception):
+    """The root of every error that pyflow raises on purpose."""
+
+
+class Problem(Protocol):
+    """**Protocol:** one thing that is wrong with a definition.
+
+    `str(problem)` is a sentence: what was seen, what was expected, what to do.
+    """
+
+    def __str__(self) -> str: ...
+
+
+class DefinitionError(PyflowError, ValueError):
+    """A definition cannot be run; the error lists every problem, not only the first.
+
+    Raised before any record, lock or effect.
+    """
+
+    def __init__(self, subject: str, problems: Sequence[Problem | str]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        if count == 1:
+            text = f"{subject}: {self.problems[0]}"
+        else:
+            lines = "".join(f"\n  {n}. {p}" for n, p in enumerate(self.problems, start=1))
+            text = f"{subject}: {count} problems{lines}"
+        super().__init__(text)
+
+
+class CodecError(PyflowError, TypeError):
+    """A value cannot be stored, or stored data does not fit the type asked for.
+
+    `path` leads to the offending part, as in ``output.hosts[2]``.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        self.path = path
+        self.reason = message
+        super().__init__(f"{path}: {message}")
+
+
+class TaskError(PyflowError):
+    """An attempt of a task went wrong.
+
+    This is the recorded form of whatever the task raised: it reads the same
+    in the process that saw the exception (where `__cause__` is that very
+    exception) and in one that reads the journal later.
+    """
+
+    def __init__(self, task: str, type_name: str, message: str, traceback: str = "") -> None:
+        self.task = task
+        self.type = type_name
+        self.message = message
+        self.traceback = traceback
+        super().__init__(f"{task}: {type_name}: {message}" if message else f"{task}: {type_name}")
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """An attempt took longer than its timeout.
+
+    A plain function that runs on a thread cannot be stopped; the record then
+    says that it is still running. `isolation="process"` makes a timeout real.
+    """
+
+
+class RecoveryError(TaskError):
+    """An undo, a repair or a finalizer went wrong; `task` names what it was for."""
+
+
+class RunFailed(PyflowError):
+    """A run did not succeed; `result` holds everything known about it."""
+
+    def __init__(self, message: str, result: object) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+class EngineError(PyflowError):
+    """The engine was used in a way it cannot serve; nothing was started."""
+
+
+class ProbeError(PyflowError):
+    """Polling ended on a reading that the caller refuses.
+
+    Contrast `PollTimeout`: there, time ran out first.
+    """
+
+    def __init__(self, message: str, *, reading: Reading | None = None, calls: int = 0) -> None:
+        self.reading = reading
+        self.calls = calls
+        super().__init__(message)
+
+
+class PollTimeout(ProbeError, TimeoutError):
+    """Polling ran out of time; `reading` is the last one seen, `calls` their number."""
+
+
+class JournalError(PyflowError):
+    """The record could not be written or read. Nothing further was started."""
+
+
+class TamperedJournal(JournalError):
+    """A record is not what was written; `seq` is the first that does not verify."""
+
+    def __init__(self, message: str, *, run_id: str, seq: int) -> None:
+        self.run_id = run_id
+        self.seq = seq
+        super().__init__(message)
+
+
+class LockError(PyflowError):
+    """A lock could not be taken, or was lost."""
+
+
+class SecretError(PyflowError, ValueError):
+    """A secret cannot be protected (too short) or fetched (its provider failed)."""
+
+
+class HTTPError(PyflowError):
+    """A request gave no usable answer: refused, too slow, too large, or not HTTP.
+
+    `phase` says how far it came, and `reason` what went wrong there. `url` is
+    without its query, which may hold a credential. `__cause__` is the socket's
+    or TLS library's own error, if there was one.
+    """
+
+    def __init__(self, url: str, phase: Phase, reason: str) -> None:
+        self.url = url
+        self.phase: Phase = phase
+        self.reason = reason
+        super().__init__(f"{url}: {reason} (while at: {phase})")
+
+
+class RunStopping(BaseException):
+    """A `ctx.sleep` or `ctx.poll` was cut short because the run is stopping.
+
+    A `BaseException`, so that a task's own ``except Exception`` cannot take
+    it for a failure and go on. Let it pass; the attempt ends as `cancelled`.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of *known* that *name* was probably meant to be, or None."""
+    import difflib  # noqa: PLC0415 - only where something is misspelt
+
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def shown(value: object) -> str:
+    """Return the repr of *value*, on one line, at most 200 characters, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a broken repr must not hide the real problem
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    text = text.encode("ascii", "backslashreplace").decode("ascii").replace("\n", "\\n")
+    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"

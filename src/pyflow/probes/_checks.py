@@ -1,0 +1,82 @@
+"""What the probes share: checked arguments, and readings that explain themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from pyflow.errors import DefinitionError, shown
+from pyflow.protocols import Reading
+from pyflow.spans import Span, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "count_problems",
+    "excerpt",
+    "path_problems",
+    "refuse",
+    "span_problems",
+    "text_problems",
+    "unknown",
+]
+
+EXCERPT_CHARS = 200
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def refuse(subject: str, problems: Iterable[str]) -> None:
+    """Raise one `DefinitionError` with all *problems*, if there are any."""
+    found = tuple(problems)
+    if found:
+        raise DefinitionError(subject, found)
+
+
+def span_problems(name: str, value: Span, *, zero: bool = False) -> list[str]:
+    """Return what is wrong with *value* as a span."""
+    try:
+        seconds(value, what=f"{name}=", zero=zero)
+    except DefinitionError as error:
+        return [str(error)]
+    return []
+
+
+def text_problems(name: str, value: object) -> list[str]:
+    """Return what is wrong with *value* as text that is not empty, or None."""
+    if value is None or (isinstance(value, str) and value):
+        return []
+    return [f"{name}={shown(value)} must be text that is not empty"]
+
+
+def path_problems(name: str, value: object) -> list[str]:
+    """Return what is wrong with *value* as the path of a file."""
+    if isinstance(value, os.PathLike):
+        value = cast("os.PathLike[Any]", value).__fspath__()
+    if isinstance(value, str) and value and "\0" not in value:
+        return []
+    return [f"{name}={shown(value)} must be a path as text or pathlib.Path"]
+
+
+def count_problems(name: str, value: object, *, least: int, most: int) -> list[str]:
+    """Return what is wrong with *value* as a whole number from *least* to *most*."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return []
+    return [f"{name}={shown(value)} must be a whole number from {least} to {most}"]
+
+
+def unknown(error: object, **evidence: Any) -> Reading:
+    """Return an `unknown` reading whose evidence is *error*, beside what else is known."""
+    text = error if isinstance(error, str) else shown(error)
+    return Reading("unknown", {**evidence, "error": text})
+
+
+def excerpt(text: str, *, chars: int = EXCERPT_CHARS) -> str:
+    """Return the beginning of *text*, its control characters escaped.
+
+    Evidence ends up in logs of CI systems, where a carriage return or an
+    escape sequence could hide what came before it.
+    """
+    plain = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text[:chars])
+    return plain if len(text) <= chars else plain + "…"

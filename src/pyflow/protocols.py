@@ -1,0 +1,266 @@
+"""The ports: what pyflow asks of the world, one small protocol each.
+
+`Clock Executor Journal LockManager MetricSource Notifier Platform Probe
+Router`. Everything here is implemented by adapters and by users; each
+protocol has a fake in `pyflow.testing` and a ``check_<protocol>()`` suite
+that a plug-in author runs on their own implementation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from pyflow.record.codec import Record
+    from pyflow.record.events import Event
+
+__all__ = [
+    "JSON",
+    "Clock",
+    "Executor",
+    "Health",
+    "Instance",
+    "Journal",
+    "Lease",
+    "LockManager",
+    "MetricSource",
+    "Notifier",
+    "Platform",
+    "Probe",
+    "Reading",
+    "Router",
+    "Sample",
+    "ServiceState",
+]
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+"""Data that the record can hold as it is."""
+
+Health: TypeAlias = Literal["healthy", "unhealthy", "unknown"]
+"""What a probe can say. Conflicting or missing evidence is `unknown`, never healthy."""
+
+
+class Clock(Protocol):
+    """**Protocol:** tells the wall time that records carry.
+
+    Spans and sleeps come from the event loop; nothing else in pyflow reads a
+    clock. Called from the loop's thread only.
+    """
+
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC. It may go backwards."""
+        ...
+
+
+class Executor(Protocol):
+    """**Protocol:** runs a plain function somewhere that may block.
+
+    Called from the loop's thread, at most once for each attempt that holds a
+    slot. A cancelled call must not pretend that the function has stopped.
+    """
+
+    async def run(self, fn: Callable[[], Any], /) -> Any:
+        """Run *fn* and return what it returned, or raise what it raised."""
+        ...
+
+    def close(self) -> None:
+        """Let go of idle resources. Calls that are under way go on."""
+        ...
+
+
+class Journal(Protocol):
+    """**Protocol:** keeps the append-only, hash-chained record of every run.
+
+    `append` is the commit: when it returns, all of its events are durable;
+    when it raises, none of them is. It is called from the loop's thread, for
+    one run by one engine at a time, in the order in which things happened.
+    """
+
+    def append(self, run_id: str, events: Sequence[Event], /, *, at: datetime) -> Sequence[Record]:
+        """Add *events* to the record of *run_id* in one commit and return their records.
+
+        Raises:
+            JournalError: Nothing was written.
+        """
+        ...
+
+    def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
+        """Return the records of *run_id* whose number is above *after*, in order.
+
+        An unknown run has no records.
+        """
+        ...
+
+    def runs(self) -> Sequence[str]:
+        """Return the ids of all runs, in the order in which they began."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lock that is held."""
+
+    resource: str
+    """The name of what is locked, such as ``service:shop/production``."""
+
+    run_id: str
+    """The run that holds it."""
+
+    epoch: int
+    """The fencing token: it grows with every holder and never comes back."""
+
+
+class LockManager(Protocol):
+    """**Protocol:** lets one run at a time touch a resource.
+
+    Resources are taken all or none, in sorted order, so two runs never wait
+    for each other in a ring.
+    """
+
+    async def acquire(self, run_id: str, resources: Sequence[str], /) -> Sequence[Lease]:
+        """Wait until every one of *resources* is free, and take them all.
+
+        A cancelled wait takes nothing.
+        """
+        ...
+
+    def release(self, leases: Sequence[Lease], /) -> None:
+        """Give *leases* back. Giving one back twice changes nothing."""
+        ...
+
+
+class Notifier(Protocol):
+    """**Protocol:** tells somebody what happened.
+
+    Called in journal order once the record is durable, and again after a
+    crash that leaves delivery in doubt; ``(record.run_id, record.seq)`` tells
+    repeats apart. Off the critical path: raising changes no run.
+    """
+
+    async def notify(self, record: Record, /) -> None:
+        """Deliver *record*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a probe saw."""
+
+    health: Health
+    """`healthy`, `unhealthy`, or `unknown` where the evidence does not tell."""
+
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the answer rests on, as JSON data, for the audit trail."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the reading is `healthy`; `unknown` is not."""
+        return self.health == "healthy"
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether the reading is `unhealthy`; `unknown` is not."""
+        return self.health == "unhealthy"
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """**Protocol:** asks the infrastructure one question.
+
+    A probe only looks: reading it twice changes nothing. It never raises for
+    what it finds; what it cannot find out is `unknown`, with the reason as
+    evidence. It ends within its own timeout.
+    """
+
+    async def read(self) -> Reading:
+        """Look once, and say what was seen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running copy of a version."""
+
+    id: str
+    """The platform's name for it."""
+
+    version: str
+    """The version that it runs."""
+
+    ready: bool
+    """Whether it can take traffic now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a platform observes of a service."""
+
+    service: str
+    """The service's name."""
+
+    instances: tuple[Instance, ...]
+    """Every instance, of every version, in a stable order."""
+
+    generation: str
+    """Changes whenever anybody changes the service; compares equal otherwise."""
+
+
+class Platform(Protocol):
+    """**Protocol:** creates, scales and removes versions of a service.
+
+    Every call is safe to make again: asking for what already is changes
+    nothing. A call returns once the platform has accepted it; `observe` says
+    what has become true.
+    """
+
+    async def observe(self, service: str, /) -> ServiceState:
+        """Return what runs now, never what was asked for."""
+        ...
+
+    async def scale(self, service: str, version: str, instances: int, /) -> None:
+        """Ask for *instances* copies of *version*; zero removes it."""
+        ...
+
+
+class Router(Protocol):
+    """**Protocol:** shifts traffic between versions of a service.
+
+    Weights are percentages that sum to 100. Setting the present weights again
+    changes nothing.
+    """
+
+    async def weights(self, service: str, /) -> Mapping[str, float]:
+        """Return the weights that are in force now, read back, by version."""
+        ...
+
+    async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
+        """Put *weights* in force, all together."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement."""
+
+    at: datetime
+    """The instant that it speaks for."""
+
+    value: float
+    """What was measured. A source never gives NaN or an infinity: that is no sample."""
+
+
+class MetricSource(Protocol):
+    """**Protocol:** answers questions about what the service does under load."""
+
+    async def query(
+        self, query: str, /, *, window: timedelta, at: datetime | None = None
+    ) -> Sequence[Sample]:
+        """Return the samples of *query* in the *window* that ends at *at* (now).
+
+        An empty answer means that there is no data; it is never zero.
+        """
+        ...

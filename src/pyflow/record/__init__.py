@@ -1,0 +1,1 @@
+"""The one record of a run: its vocabulary, its form on disk, its reading."""

@@ -1,0 +1,84 @@
+"""How user functions are called: where they run, and with which context."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from pyflow.run.context import AsyncContext, AsyncRecoveryContext, Context, RecoveryContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyflow.define.plan import Callee
+    from pyflow.define.policies import Isolation
+    from pyflow.define.task import Task
+    from pyflow.protocols import Executor
+    from pyflow.run.context import Call, Desk
+
+__all__ = ["Caller", "make_context", "not_awaitable"]
+
+
+class Caller:
+    """Knows where each call runs; one for all runs of an engine."""
+
+    def __init__(
+        self, executor: Executor, isolation: Isolation | None, environ: Mapping[str, str]
+    ) -> None:
+        self.executor = executor
+        self._isolation = isolation
+        self._environ = environ
+
+    def is_direct(self, callee: Callee, task: Task) -> bool:
+        """Return whether *callee* of *task* may simply be awaited on the loop."""
+        return callee.asynchronous and (task.isolation or self._isolation) != "process"
+
+    def is_isolated(self, task: Task | None, role: str) -> bool:
+        """Return whether a call for *task* gets a process of its own."""
+        if role == "finalizer" or task is None:
+            return False
+        return (task.isolation or self._isolation) == "process"
+
+    def context(self, desk: Desk, callee: Callee, call: Call) -> AsyncContext | Context:
+        """Return the context that *callee* receives as ``ctx``."""
+        return make_context(desk, call, asynchronous=callee.asynchronous)
+
+    async def isolated(
+        self,
+        callee: Callee,
+        arguments: dict[str, Any],
+        call: Call,
+        desk: Desk,
+        timeout_s: float | None,
+    ) -> Any:
+        """Call *callee* in a fresh interpreter; its timeout really stops it."""
+        from pyflow.run.process import run_in_process  # noqa: PLC0415 - only where it is used
+
+        return await run_in_process(
+            callee, arguments, call, desk, environ=self._environ, timeout_s=timeout_s
+        )
+
+
+def make_context(desk: Desk, call: Call, *, asynchronous: bool) -> AsyncContext | Context:
+    """Return the context for *call*: its waits are awaited, or they block."""
+    if call.role == "task":
+        inner = AsyncContext(desk, call)
+        return inner if asynchronous else Context(inner)
+    inner = AsyncRecoveryContext(desk, call)
+    return inner if asynchronous else RecoveryContext(inner)
+
+
+def not_awaitable(value: Any) -> Any:
+    """Return *value*, which a plain function returned.
+
+    Raises:
+        TypeError: It is something to await.
+    """
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError(
+            "a plain function returned something to await, and nobody would; make it async, or "
+            "wrap it in an async def that awaits it"
+        )
+    return value

@@ -1,0 +1,378 @@
+"""What a task function may ask of its run: the contexts.
+
+An async function gets an `AsyncContext`, a plain one a `Context` whose waits
+block its thread; recoveries get the same with the cause and the output
+besides. Everything goes through the `Desk`, the engine's side of the
+conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from pyflow.errors import ProbeError
+from pyflow.polling import Polled, poll
+from pyflow.record import events as ev
+from pyflow.record.values import encode
+from pyflow.spans import Backoff, Span, seconds
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from pyflow.define.environment import Environment
+    from pyflow.errors import TaskError
+    from pyflow.polling import OnUnknown
+    from pyflow.protocols import Probe, Reading
+
+__all__ = ["AsyncContext", "AsyncRecoveryContext", "Call", "Context", "Desk", "RecoveryContext"]
+
+T = TypeVar("T")
+DEFAULT_BACKOFF = Backoff("1s", ceiling="30s")
+
+
+class Desk(Protocol):
+    """The engine's side of a context: it notes, waits and looks things up."""
+
+    run_id: str
+    workflow: str
+    environment: Environment | None
+    loop: asyncio.AbstractEventLoop
+    rng: random.Random
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters as tasks see them."""
+        ...
+
+    def note(self, event: ev.Event) -> None:
+        """Record *event*, in order."""
+        ...
+
+    def outcome(self, name: str) -> str:
+        """Return the status of a task."""
+        ...
+
+    def checkpoints(self, task: str) -> Mapping[str, Any]:
+        """Return what earlier attempts of *task* saved."""
+        ...
+
+    async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
+        """Wait, unless the run stops or the call is over first."""
+        ...
+
+
+class Call:
+    """One call of a user's function: which, for what, and whether it still counts."""
+
+    __slots__ = ("attempt", "cause", "is_over", "item", "outcome", "role", "shielded", "task")
+
+    def __init__(
+        self,
+        task: str,
+        attempt: int,
+        *,
+        role: str = "task",
+        item: Any = None,
+        cause: TaskError | None = None,
+        outcome: str | None = None,
+        shielded: bool = False,
+    ) -> None:
+        self.task = task
+        self.attempt = attempt
+        self.role = role
+        self.item = item
+        self.cause = cause
+        self.outcome = outcome
+        self.shielded = shielded
+        self.is_over = False
+
+
+class AsyncContext:
+    """The run, seen from inside one attempt of an async function."""
+
+    __slots__ = ("_call", "_desk")
+
+    def __init__(self, desk: Desk, call: Call) -> None:
+        self._desk = desk
+        self._call = call
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task} attempt={self.attempt}>"
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._desk.run_id
+
+    @property
+    def workflow(self) -> str:
+        """Name of the workflow."""
+        return self._desk.workflow
+
+    @property
+    def environment(self) -> Environment | None:
+        """Where the run takes place, if that was said."""
+        return self._desk.environment
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters of the run, as JSON data; objects as they are."""
+        return self._desk.params
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self._call.task
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        return self._call.attempt
+
+    @property
+    def item(self) -> Any:
+        """The item of a map, as JSON data."""
+        return self._call.item
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this task in this run, and for no other; an undo's differs.
+
+        SHA-256 of run id, task and role, the opening 32 hexadecimal digits.
+        """
+        parts = "\0".join((self.run_id, self.task, self._call.role))
+        return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+    def outcome(self, name: str) -> str:
+        """Return what has become of the task *name*, such as ``succeeded`` or ``skipped``.
+
+        Raises:
+            KeyError: The workflow has no such task.
+        """
+        return self._desk.outcome(name)
+
+    def log(self, message: str, **data: Any) -> None:
+        """Put *message* in the audit trail, with JSON data besides."""
+        encoded = {key: encode(value, key) for key, value in data.items()}
+        self._desk.note(ev.Logged(self.task, str(message), encoded or None))
+
+    def record_change(self, resource: str, *, before: Any = None, after: Any = None) -> None:
+        """Put a change of the world in the audit trail: what it was, and what it is now."""
+        self._desk.note(
+            ev.ChangeRecorded(
+                self.task, str(resource), encode(before, "before"), encode(after, "after")
+            )
+        )
+
+    def checkpoint(self, key: str, value: Any) -> None:
+        """Save progress, as JSON data, for a later attempt to find in `checkpoints`."""
+        self._desk.note(ev.CheckpointSaved(self.task, str(key), encode(value, key)))
+
+    @property
+    def checkpoints(self) -> Mapping[str, Any]:
+        """What this and earlier attempts of this task have saved."""
+        return self._desk.checkpoints(self.task)
+
+    async def sleep(self, span: Span) -> None:
+        """Wait for *span*.
+
+        Raises:
+            RunStopping: The run is stopping; let it pass.
+        """
+        await self._desk.wait(self._call, asyncio.sleep(seconds(span, what="ctx.sleep", zero=True)))
+
+    async def read(self, probe: Probe) -> Reading:
+        """Look once through *probe*; the reading is in the audit trail."""
+        reading = await probe.read()
+        self._note_reading(probe, reading, None)
+        return reading
+
+    async def poll(
+        self,
+        probe: Probe,
+        *,
+        until: Literal["healthy", "unhealthy"] = "healthy",
+        backoff: Backoff | Span = DEFAULT_BACKOFF,
+        timeout: Span = "5m",
+        on_unknown: OnUnknown = "wait",
+    ) -> Polled:
+        """Look through *probe* until it says *until*, as `pyflow.poll` does.
+
+        Raises:
+            PollTimeout: Time ran out.
+            ProbeError: It was unknown and *on_unknown* is ``fail``.
+            RunStopping: The run is stopping; let it pass.
+        """
+        polling = poll(
+            probe,
+            until=until,
+            backoff=backoff,
+            timeout=timeout,
+            on_unknown=on_unknown,
+            rng=self._desk.rng,
+        )
+        try:
+            polled = await self._desk.wait(self._call, polling)
+        except ProbeError as error:
+            if error.reading is not None:
+                self._note_reading(probe, error.reading, error.calls)
+            raise
+        self._note_reading(probe, polled.reading, polled.calls)
+        return polled
+
+    def _note_reading(self, probe: Probe, reading: Reading, calls: int | None) -> None:
+        evidence = encode(reading.evidence, "evidence") or None
+        self._desk.note(ev.ReadingTaken(self.task, repr(probe), reading.health, evidence, calls))
+
+
+class AsyncRecoveryContext(AsyncContext):
+    """The run, seen from inside an undo, a repair or a finalizer that is async."""
+
+    __slots__ = ()
+
+    @property
+    def cause(self) -> TaskError | None:
+        """The failure that led here; None where a person asked for the rollback."""
+        return self._call.cause
+
+    @property
+    def status(self) -> str | None:
+        """For a finalizer, how the run will end."""
+        return self._call.outcome
+
+
+class Context:
+    """The run, seen from inside one attempt of a plain function. Its waits block its thread."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: AsyncContext) -> None:
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task} attempt={self.attempt}>"
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._inner.run_id
+
+    @property
+    def workflow(self) -> str:
+        """Name of the workflow."""
+        return self._inner.workflow
+
+    @property
+    def environment(self) -> Environment | None:
+        """Where the run takes place, if that was said."""
+        return self._inner.environment
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters of the run, as JSON data; objects as they are."""
+        return self._inner.params
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self._inner.task
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        return self._inner.attempt
+
+    @property
+    def item(self) -> Any:
+        """The item of a map, as JSON data."""
+        return self._inner.item
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this task in this run; see `AsyncContext`."""
+        return self._inner.idempotency_key
+
+    def outcome(self, name: str) -> str:
+        """Return what has become of the task *name*."""
+        return self._inner.outcome(name)
+
+    def log(self, message: str, **data: Any) -> None:
+        """Put *message* in the audit trail, with JSON data besides."""
+        self._inner.log(message, **data)
+
+    def record_change(self, resource: str, *, before: Any = None, after: Any = None) -> None:
+        """Put a change of the world in the audit trail: what it was, and what it is now."""
+        self._inner.record_change(resource, before=before, after=after)
+
+    def checkpoint(self, key: str, value: Any) -> None:
+        """Save progress, as JSON data, for a later attempt to find in `checkpoints`."""
+        self._inner.checkpoint(key, value)
+
+    @property
+    def checkpoints(self) -> Mapping[str, Any]:
+        """What this and earlier attempts of this task have saved."""
+        return self._inner.checkpoints
+
+    def sleep(self, span: Span) -> None:
+        """Block for *span*; see `AsyncContext.sleep`."""
+        self._block(lambda: self._inner.sleep(span))
+
+    def read(self, probe: Probe) -> Reading:
+        """Look once through *probe*; the reading is in the audit trail."""
+        return self._block(lambda: self._inner.read(probe))
+
+    def poll(
+        self,
+        probe: Probe,
+        *,
+        until: Literal["healthy", "unhealthy"] = "healthy",
+        backoff: Backoff | Span = DEFAULT_BACKOFF,
+        timeout: Span = "5m",
+        on_unknown: OnUnknown = "wait",
+    ) -> Polled:
+        """Block until *probe* says *until*; see `AsyncContext.poll`."""
+        return self._block(
+            lambda: self._inner.poll(
+                probe, until=until, backoff=backoff, timeout=timeout, on_unknown=on_unknown
+            )
+        )
+
+    def _block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        loop = self._inner._desk.loop
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is loop:
+            raise RuntimeError(
+                'a wait of a plain function with isolation="inline" would block the whole run; '
+                "make the function async, or leave isolation= out"
+            )
+        return asyncio.run_coroutine_threadsafe(_parked(loop, make), loop).result()
+
+
+class RecoveryContext(Context):
+    """The run, seen from inside an undo, a repair or a finalizer that is plain."""
+
+    __slots__ = ()
+
+    @property
+    def cause(self) -> TaskError | None:
+        """The failure that led here; None where a person asked for the rollback."""
+        return self._inner._call.cause
+
+    @property
+    def status(self) -> str | None:
+        """For a finalizer, how the run will end."""
+        return self._inner._call.outcome
+
+
+async def _parked(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Serve a thread that waits; a loop in virtual time may let time pass meanwhile."""
+    parked = getattr(loop, "parked", nullcontext)
+    with parked():
+        return await make()

@@ -1,0 +1,124 @@
+"""The engine's side of every context of one run: noting, waiting, looking up."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyflow.errors import RunStopping
+from pyflow.record.events import CheckpointSaved
+from pyflow.record.values import copied
+from pyflow.run.inputs import Noted
+from pyflow.run.state import no_task
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from pyflow.define.environment import Environment, Parameters
+    from pyflow.record.events import Event
+    from pyflow.run.context import Call
+    from pyflow.run.inputs import Happening
+    from pyflow.run.state import RunState
+
+__all__ = ["RunDesk"]
+
+T = TypeVar("T")
+
+
+class RunDesk:
+    """Serves the contexts of one run; a `pyflow.run.context.Desk`."""
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        run_id: str,
+        environment: Environment | None,
+        parameters: Parameters,
+        loop: asyncio.AbstractEventLoop,
+        rng: random.Random,
+        post: Callable[[Happening], None],
+    ) -> None:
+        self.run_id = run_id
+        self.workflow = state.plan.workflow_name
+        self.environment = environment
+        self.loop = loop
+        self.rng = rng
+        self._state = state
+        self._parameters = parameters
+        self._post = post
+        self._waits: dict[asyncio.Timeout, Call] = {}
+        self._checkpoints: dict[str, dict[str, Any]] = {}
+        self._stopped = False
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters as tasks see them: data, and objects as they are."""
+        return {**copied(self._parameters.data), **self._parameters.objects}
+
+    def note(self, event: Event) -> None:
+        """Record *event* in its turn; from any thread."""
+        if isinstance(event, CheckpointSaved):
+            self._checkpoints.setdefault(event.task, {})[event.key] = event.value
+        if _running_loop() is self.loop:
+            self._post(Noted(event))
+        else:
+            self.loop.call_soon_threadsafe(self._post, Noted(event))
+
+    def outcome(self, name: str) -> str:
+        """Return the status of the task *name*.
+
+        Raises:
+            KeyError: The workflow has no such task; the error has the nearest name.
+        """
+        if name not in self._state.tasks:
+            raise KeyError(no_task(name, self._state.tasks))
+        return self._state.tasks[name].status
+
+    def checkpoints(self, task: str) -> Mapping[str, Any]:
+        """Return what attempts of *task* have saved."""
+        return dict(self._checkpoints.get(task, {}))
+
+    async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
+        """Wait, unless the run stops or the call is over first.
+
+        Raises:
+            RunStopping: It was cut short.
+        """
+        if call.is_over or (self._stopped and not call.shielded):
+            if inspect.iscoroutine(waiting):
+                waiting.close()
+            raise _cut_short(call)
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._waits[scope] = call
+                try:
+                    return await waiting
+                finally:
+                    del self._waits[scope]
+        except TimeoutError:
+            if scope.expired():
+                raise _cut_short(call) from None
+            raise
+
+    def cut_waits(self, only: Call | None = None) -> None:
+        """Cut short every wait that is not shielded, or those of one call alone."""
+        if only is None:
+            self._stopped = True
+        for scope, call in self._waits.items():
+            if call is only or (only is None and not call.shielded):
+                scope.reschedule(self.loop.time())
+
+
+def _cut_short(call: Call) -> RunStopping:
+    return RunStopping(f"the wait of {call.task} was cut short")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

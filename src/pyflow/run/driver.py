@@ -1,0 +1,338 @@
+"""Carries out one run: records what the machine decided, then does it.
+
+The driver decides nothing. It pumps: happenings into the machine, events into
+the journal in one commit, and then the commands, each of which ends in
+another happening.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from pyflow.errors import JournalError, LockError
+from pyflow.run import inputs as on
+from pyflow.run.desk import RunDesk
+from pyflow.run.masking import redacted
+from pyflow.run.result import task_error
+from pyflow.run.worker import Worker
+
+if TYPE_CHECKING:
+    import asyncio
+    import random
+    from collections.abc import Callable, Coroutine, Sequence
+    from datetime import datetime
+
+    from pyflow.define.environment import Environment, Parameters
+    from pyflow.errors import TaskError
+    from pyflow.protocols import Clock, Journal, Lease
+    from pyflow.record.events import Event, RunStarted
+    from pyflow.record.locks import MemoryLocks
+    from pyflow.run.calls import Caller
+    from pyflow.run.machine import Machine
+    from pyflow.run.slots import Slots
+    from pyflow.secrets import Redactor
+
+__all__ = ["Driver"]
+
+
+class Driver:
+    """The engine's hands for one run; lives on one event loop."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        run_id: str,
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        slots: Slots,
+        locks: MemoryLocks,
+        caller: Caller,
+        parameters: Parameters,
+        environment: Environment | None,
+        redactor: Redactor,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[Driver], None],
+    ) -> None:
+        self.run_id = run_id
+        self.machine = machine
+        self.state = machine.state
+        self.environment = environment
+        self.loop = loop
+        self.rest = _promise()  # kept while nothing will happen by itself
+        self.over = _promise()
+        self.listeners: list[Callable[[], None]] = []
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.desk = RunDesk(
+            machine.state,
+            run_id=run_id,
+            environment=environment,
+            parameters=parameters,
+            loop=loop,
+            rng=rng,
+            post=self.post,
+        )
+        self.worker = Worker(
+            machine.state,
+            desk=self.desk,
+            caller=caller,
+            parameters=parameters,
+            redactor=redactor,
+            rng=rng,
+            default_timeout_s=environment.task_timeout_s if environment is not None else None,
+            post=self.post,
+            release=self._release,
+            cause=self.cause,
+        )
+        self._journal = journal
+        self._clock = clock
+        self._slots = slots
+        self._locks = locks
+        self._redactor = redactor
+        self._on_end = on_end
+        self._inbox: deque[on.Happening] = deque()
+        self._awake = False
+        self._broken: BaseException | None = None
+        self._calls: dict[asyncio.Task[None], None] = {}
+        self._timers: dict[on.TimerKey, asyncio.TimerHandle] = {}
+        self._leases: Sequence[Lease] = ()
+        self._abandoned: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Driver {self.run_id} {self.state.status}>"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will ever happen in this run again."""
+        return self.over.done()
+
+    def cause(self) -> TaskError | None:
+        """Return the failure that decided the run, if one did."""
+        name = self.state.cause
+        return self.error_of(name) if name is not None else None
+
+    def error_of(self, name: str) -> TaskError | None:
+        """Return why the task *name* failed, caused by the exception where that is known."""
+        return task_error(self.state.tasks[name], self.worker.errors.get(("task", name)))
+
+    # The pump -----------------------------------------------------------------------------
+
+    def begin(self, event: RunStarted) -> None:
+        """Make the run's first records durable; nothing is started yet.
+
+        Raises:
+            JournalError: Nothing was written, and nothing will be done.
+        """
+        self.machine.start(event)
+        events, commands = self.machine.take()
+        try:
+            self._commit(events)
+        except Exception as error:
+            raise self._journal_error(error) from error
+        self.started_at = self._clock.now()
+        self.loop.call_soon(self._set_out, commands)
+
+    def _set_out(self, commands: Sequence[on.Command]) -> None:
+        for command in commands:
+            _COMMANDS[type(command)](self, command)
+        self.wake()
+
+    def post(self, happening: on.Happening) -> None:
+        """Tell the machine what happened, on the loop's next turn."""
+        self._inbox.append(happening)
+        if not self._awake:
+            self._awake = True
+            self.loop.call_soon(self._pump)
+
+    def ask(self, asked: on.Asked) -> None:
+        """Take in what somebody asks, from any thread; a rest is over until it is answered."""
+        if self.rest.done() and not self.is_over:
+            self.rest = _promise()
+        self.loop.call_soon_threadsafe(self.post, asked)
+
+    def wake(self) -> None:
+        """Have the pump run on the loop's next turn."""
+        if not self._awake:
+            self._awake = True
+            self.loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._awake = False
+        if self.over.done() or self._broken is not None:
+            self._inbox.clear()
+            return
+        machine, inbox = self.machine, self._inbox
+        try:
+            while inbox:
+                machine.handle(inbox.popleft())
+            machine.dispatch(self._slots.grant(self, machine.wanted))
+            if machine.wanted:  # a phase has begun that was not there before
+                machine.dispatch(self._slots.grant(self, machine.wanted))
+            events, commands = machine.take()
+            if events:
+                self._commit(events)
+        except BaseException as error:  # noqa: BLE001 - nothing may start that has no record
+            self._break(error)
+            return
+        for command in commands:
+            _COMMANDS[type(command)](self, command)
+        if machine.resting is not self.rest.done() and not self.over.done():
+            self._change_rest()
+
+    def _commit(self, events: list[Event]) -> None:
+        if self._redactor:
+            events = [redacted(event, self._redactor) for event in events]
+        self._journal.append(self.run_id, events, at=self._clock.now())
+        for listener in self.listeners:
+            listener()
+
+    def _change_rest(self) -> None:
+        if self.rest.done():
+            self.rest = _promise()
+        else:
+            self.rest.set_result(None)
+
+    # The end ------------------------------------------------------------------------------
+
+    def _break(self, error: BaseException) -> None:
+        """Stop at once: the record cannot be kept, so nothing further may be done."""
+        self._broken = self._journal_error(error)
+        self._inbox.clear()
+        self._cancel_timers()
+        self.desk.cut_waits()
+        if not self._calls:
+            self._end()
+
+    def _journal_error(self, error: BaseException) -> JournalError:
+        if isinstance(error, JournalError):
+            return error
+        wrapped = JournalError(f"the record of run {self.run_id} could not be kept: {error!r}")
+        wrapped.__cause__ = error
+        return wrapped
+
+    def _end(self) -> None:
+        self.ended_at = self._clock.now()
+        self._cancel_timers()
+        outcome = self.state.outcome
+        spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
+        self._locks.release(self._leases, residue=spoiled)
+        self._slots.forget(self)
+        self._on_end(self)
+        if self.rest.done():
+            self.rest = _promise()
+        if self._broken is not None:
+            self.rest.set_exception(self._broken)
+        else:
+            self.rest.set_result(None)
+        self.over.set_result(None)
+        for listener in self.listeners:
+            listener()
+
+    def _cancel_timers(self) -> None:
+        for handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+
+    # Commands -----------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = self.loop.create_task(coroutine, name=name)
+        self._calls[task] = None
+        task.add_done_callback(self._call_ended)
+
+    def _call_ended(self, task: asyncio.Task[None]) -> None:
+        del self._calls[task]
+        if self._broken is not None and not self._calls and not self.over.done():
+            self._end()
+
+    def _start_attempt(self, command: on.StartAttempt) -> None:
+        name = command.task
+        self._spawn(self.worker.attempt(self.state.tasks[name], command.attempt), name)
+
+    def _start_repair(self, command: on.StartRepair) -> None:
+        name = command.task
+        self._spawn(self.worker.repair(self.state.tasks[name], command.repair), f"repair of {name}")
+
+    def _start_undo(self, command: on.StartUndo) -> None:
+        name = command.task
+        self._spawn(self.worker.undo(self.state.tasks[name], command.attempt), f"undo of {name}")
+
+    def _start_finalizer(self, command: on.StartFinalizer) -> None:
+        self._spawn(self.worker.finalize(command.name), f"finalizer {command.name}")
+
+    def _ask_condition(self, command: on.AskCondition) -> None:
+        name = command.task
+        self._spawn(self.worker.ask(self.state.tasks[name]), f"when= of {name}")
+
+    def _list_items(self, command: on.ListItems) -> None:
+        self.worker.list_items(self.state.tasks[command.task])
+
+    def _take_locks(self, command: on.TakeLocks) -> None:
+        del command
+        self._spawn(self._acquire(), "locks")
+
+    async def _acquire(self) -> None:
+        started = self.loop.time()
+        try:
+            leases = await self._locks.acquire(self.run_id, self.state.plan.locks)
+        except LockError as error:
+            self.post(on.LocksTaken(refusal=str(error)))
+            return
+        if self.over.done():  # it was cancelled while it waited
+            self._locks.release(leases)
+            return
+        self._leases = leases
+        self.post(on.LocksTaken(tuple(leases), round(self.loop.time() - started, 6)))
+
+    def _abandon(self, command: on.Abandon) -> None:
+        self._abandoned.add(command.task)
+        self._slots.release()
+
+    def _release(self, name: str) -> None:
+        """Give the slot of a call back, unless that was done when it was abandoned."""
+        if name in self._abandoned:
+            self._abandoned.remove(name)
+        else:
+            self._slots.release()
+
+    def _set_timer(self, command: on.SetTimer) -> None:
+        key = command.key
+        self._timers[key] = self.loop.call_later(command.delay_s, self._timer_fired, key)
+
+    def _timer_fired(self, key: on.TimerKey) -> None:
+        self._timers.pop(key, None)
+        self.post(on.TimerFired(key))
+
+    def _cut_waits(self, command: on.CutWaits) -> None:
+        del command
+        self.desk.cut_waits()
+
+    def _finish(self, command: on.Finish) -> None:
+        del command
+        self._end()
+
+
+def _promise() -> Future[None]:
+    """Return a future that those who wait for it cannot cancel."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+_COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
+    on.StartAttempt: Driver._start_attempt,
+    on.StartRepair: Driver._start_repair,
+    on.StartUndo: Driver._start_undo,
+    on.StartFinalizer: Driver._start_finalizer,
+    on.TakeLocks: Driver._take_locks,
+    on.AskCondition: Driver._ask_condition,
+    on.ListItems: Driver._list_items,
+    on.SetTimer: Driver._set_timer,
+    on.CutWaits: Driver._cut_waits,
+    on.Abandon: Driver._abandon,
+    on.Finish: Driver._finish,
+}

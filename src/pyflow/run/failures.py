@@ -1,0 +1,125 @@
+"""From an exception to what the record and the machine need to know of it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from pyflow.errors import CodecError, PyflowError, RunStopping, TaskTimeout
+from pyflow.frozen import frozen
+from pyflow.record.events import ErrorInfo
+from pyflow.run.inputs import Failure
+
+if TYPE_CHECKING:
+    from pyflow.secrets import Redactor
+
+__all__ = ["ChildFailed", "Seen", "describe", "failure", "see"]
+
+MESSAGE_CHARS_MAX = 4_000
+TRACEBACK_CHARS_MAX = 8_000
+FRAMES_MAX = 12
+
+
+@frozen
+class Seen:
+    """What can be seen of an exception from outside, in full and not yet redacted."""
+
+    type: str
+    """The name of its class."""
+
+    text: str
+    """What it says, its notes included."""
+
+    traceback: str
+    """Where it came from."""
+
+    kinds: tuple[str, ...]
+    """Qualified names of its class and of all its bases."""
+
+
+class ChildFailed(PyflowError):
+    """The function of an isolated task raised; `seen` is what its process saw of that.
+
+    It is recorded, retried and repaired as the exception itself would have been.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        super().__init__(f"{seen.type}: {seen.text}" if seen.text else seen.type)
+
+
+def failure(
+    error: BaseException, *, redactor: Redactor, chance: float, leftover: bool = False
+) -> Failure:
+    """Return what the machine is told of *error*."""
+    seen = see(error)
+    return Failure(
+        error=_recorded(seen, redactor),
+        kinds=seen.kinds,
+        chance=chance,
+        final=_qualified(CodecError) in seen.kinds,
+        stopped=_qualified(RunStopping) in seen.kinds,
+        leftover=leftover,
+    )
+
+
+def describe(error: BaseException, redactor: Redactor) -> ErrorInfo:
+    """Return what is recorded of *error*: redacted whole, then cut to size."""
+    return _recorded(see(error), redactor)
+
+
+def see(error: BaseException) -> Seen:
+    """Return what can be seen of *error*, here or where it was raised."""
+    if isinstance(error, ChildFailed):
+        return error.seen
+    kinds = tuple(_qualified(cls) for cls in type(error).__mro__)
+    return Seen(_type_name(error), _text(error), _traceback(error), kinds)
+
+
+def _recorded(seen: Seen, redactor: Redactor) -> ErrorInfo:
+    return ErrorInfo(
+        seen.type,
+        _cut(redactor.redact(seen.text), MESSAGE_CHARS_MAX, keep_end=False),
+        _cut(redactor.redact(seen.traceback), TRACEBACK_CHARS_MAX, keep_end=True),
+    )
+
+
+def _qualified(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _type_name(error: BaseException) -> str:
+    cls = type(error)
+    if isinstance(error, TaskTimeout) or cls.__module__ == "builtins":
+        return cls.__qualname__
+    return _qualified(cls)
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of *error*, its notes included, even where `str` raises."""
+    try:
+        text = error.message if isinstance(error, TaskTimeout) else str(error)
+        notes = getattr(error, "__notes__", ())
+        return "\n".join((text, *map(str, notes)))
+    except BaseException as broken:  # noqa: BLE001 - a broken message must not hide the error
+        return f"<its text could not be made: {type(broken).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    """Return where *error* came from, without pyflow's own frames."""
+    try:
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if "/pyflow/run/" not in frame.filename.replace("\\", "/")
+        ]
+        return "".join(traceback.format_list(frames[-FRAMES_MAX:]))
+    except Exception:  # noqa: BLE001 - a source file may be unreadable
+        return ""
+
+
+def _cut(text: str, size: int, *, keep_end: bool) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= size:
+        return text
+    return "…" + text[1 - size :] if keep_end else text[: size - 1] + "…"

@@ -1,0 +1,150 @@
+"""`Run`: one execution of a plan, while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pyflow.errors import EngineError
+from pyflow.run import inputs as on
+from pyflow.run.result import make_result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+    from concurrent.futures import Future
+
+    from pyflow.record.audit import AuditTrail
+    from pyflow.record.codec import Record
+    from pyflow.run.driver import Driver
+    from pyflow.run.result import Result
+    from pyflow.run.states import RunStatus
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One execution of a plan. May be used from any thread and any event loop.
+
+    ``run.wait()`` blocks, ``await run`` does not. Both return when the run
+    has ended, and also when it is held: its result then says so, and after a
+    decision (`retry`, `skip`, `roll_back`) one waits again.
+    """
+
+    def __init__(
+        self, driver: Driver, trail: Callable[[], AuditTrail], read: Callable[[int], Any]
+    ) -> None:
+        self._driver = driver
+        self._trail = trail
+        self._read = read
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.status}>"
+
+    @property
+    def id(self) -> str:
+        """Id of the run."""
+        return self._driver.run_id
+
+    @property
+    def status(self) -> RunStatus:
+        """What the run is doing now."""
+        return self._driver.state.status
+
+    # Waiting ------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Block until the run has ended or is held, and return its result.
+
+        Args:
+            timeout: Seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            EngineError: This is the run's own event loop, which would block
+                for ever; use ``await run`` there.
+            TimeoutError: It goes on still.
+            JournalError: The record could not be kept, so the run was stopped.
+        """
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self._driver.loop:
+            raise EngineError(
+                "run.wait() would block the loop that the run lives on; use `await run`"
+            )
+        self._rest().result(timeout)
+        return self._result()
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        # The shield: whoever stops waiting does not stop the run.
+        yield from asyncio.shield(asyncio.wrap_future(self._rest())).__await__()
+        return self._result()
+
+    async def events(self) -> AsyncIterator[Record]:
+        """Yield every record of the run, from its first, each once it is durable.
+
+        Ends with the run; while the run is held it waits for what comes next.
+        """
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+
+        def notify() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        self._driver.listeners.append(notify)
+        seen = 0
+        try:
+            while True:
+                over = self._driver.is_over
+                for record in self._read(seen):
+                    seen = record.seq
+                    yield record
+                if over:
+                    return
+                await changed.wait()
+                changed.clear()
+        finally:
+            self._driver.listeners.remove(notify)
+
+    def _rest(self) -> Future[None]:
+        return self._driver.rest
+
+    def _result(self) -> Result:
+        return make_result(self._driver, self._trail())
+
+    # Asking -------------------------------------------------------------------------------
+
+    def pause(self, *, by: str | None = None, reason: str | None = None) -> None:
+        """Start nothing further until `unpause`; what is under way goes on."""
+        self._ask(on.Asked("pause", by, reason))
+
+    def unpause(self, *, by: str | None = None, reason: str | None = None) -> None:
+        """Go on after `pause`."""
+        self._ask(on.Asked("unpause", by, reason))
+
+    def cancel(self, *, by: str | None = None, reason: str | None = None) -> None:
+        """Start nothing further, let what is under way end, and end as `cancelled`.
+
+        What was done stays done; `roll_back` undoes it.
+        """
+        self._ask(on.Asked("cancel", by, reason))
+
+    def roll_back(self, *, by: str | None = None, reason: str | None = None) -> None:
+        """Undo everything that was started; refused after a point of no return."""
+        self._ask(on.Asked("rollback", by, reason))
+
+    def retry(self, task: str, *, by: str | None = None, reason: str | None = None) -> None:
+        """Decide a hold: try the failed *task* once more."""
+        self._ask(on.Asked("retry", by, reason, task))
+
+    def skip(self, task: str, *, by: str | None = None, reason: str | None = None) -> None:
+        """Decide a hold: go on as if the failed *task* had been skipped."""
+        self._ask(on.Asked("skip", by, reason, task))
+
+    def _ask(self, asked: on.Asked) -> None:
+        if self._driver.is_over:
+            raise EngineError(
+                f"run {self.id} has ended as {self.status}; nothing can be asked of it"
+            )
+        self._driver.ask(asked)

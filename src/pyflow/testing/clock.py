@@ -1,0 +1,123 @@
+"""Virtual time, and the wall clock that tells it.
+
+Whatever reads the date from a `Clock` and waits on the loop sees one time in
+both: a run of 36 hours begins and ends 36 hours apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from pyflow.testing.errors import SimulationError
+
+if TYPE_CHECKING:
+    import contextvars
+    import selectors
+    from collections.abc import Callable
+
+__all__ = ["VirtualClock", "VirtualTime", "running_loop"]
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+RESOLUTION_MIN_S = 1e-9
+
+
+class VirtualTime(asyncio.SelectorEventLoop):
+    """The part of a `VirtualLoop` that a clock reads: time that stands until it is moved."""
+
+    _clock_resolution: float  # asyncio's own, under the name that it has in every version
+
+    def __init__(self, selector: selectors.BaseSelector, *, start_s: float) -> None:
+        self._now = start_s
+        super().__init__(selector)
+        self._move_to(start_s)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call *callback* at the virtual time *when*; infinity means never."""
+        if math.isnan(when):
+            raise ValueError("a timer was set for NaN; expected a time in seconds")
+        return super().call_at(when, cast("Any", callback), *args, context=context)
+
+    def _move_to(self, now: float) -> None:
+        # A timer fires if `when < now + resolution`, so the resolution must not
+        # vanish in the sum; between large floats a nanosecond does.
+        self._now = now
+        self._clock_resolution = max(RESOLUTION_MIN_S, 2 * math.ulp(now))
+
+
+class VirtualClock:
+    """A `Clock` that tells an epoch plus the virtual time of the loop.
+
+    Without a loop of its own it follows whichever `VirtualLoop` runs, and
+    keeps to the last one once that has ended.
+    """
+
+    def __init__(self, loop: VirtualTime | None = None, *, epoch: datetime = EPOCH) -> None:
+        """Make a clock.
+
+        Args:
+            loop: The loop whose time it tells; by default the running one.
+            epoch: The instant at which the loop's time is 0.
+
+        Raises:
+            ValueError: *epoch* has no time zone.
+        """
+        self._loop = loop
+        self._follows = loop is None
+        self.epoch = epoch
+
+    def __repr__(self) -> str:
+        return f"<VirtualClock from {self._epoch.isoformat()}>"
+
+    @property
+    def epoch(self) -> datetime:
+        """The instant at which the loop's time is 0; setting it steps the clock."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: datetime) -> None:
+        if epoch.utcoffset() is None:
+            raise ValueError(f"epoch={epoch!r} has no time zone; expected one, as in tzinfo=UTC")
+        self._epoch = epoch.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """Return the virtual instant in UTC, to the microsecond.
+
+        Raises:
+            SimulationError: The running loop keeps real time.
+        """
+        if self._follows:
+            self._follow()
+        elapsed_s = 0.0 if self._loop is None else self._loop.time()
+        return self._epoch + timedelta(seconds=elapsed_s)
+
+    def _follow(self) -> None:
+        loop = running_loop()
+        if loop is None:
+            return
+        if not isinstance(loop, VirtualTime):
+            raise SimulationError(
+                f"VirtualClock was read under {type(loop).__name__}, whose time is real; run the "
+                "code with run_virtual(), or give it a real clock"
+            )
+        self._loop = loop
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

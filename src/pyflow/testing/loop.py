@@ -1,0 +1,249 @@
+"""Run asyncio code in virtual time: a day of waiting takes milliseconds.
+
+`VirtualLoop` is an ordinary asyncio loop except for two things. Its clock
+stands still while anything can run and then jumps, exactly, to the next timer.
+And it has no outside world: sockets, processes and signals are refused, since
+what they answer, and when, would differ from run to run. Real work that has to
+be done goes to a thread, where the loop can count it; the clock waits for it.
+
+Equal programs give equal runs. Tasks are numbered and hash by their number, so
+a set of tasks has the same order every time; asyncio itself cancels a
+`TaskGroup` in the order of such a set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import selectors
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
+
+from pyflow.testing.clock import VirtualClock, running_loop
+from pyflow.testing.errors import (
+    SimulationDeadlock,
+    SimulationError,
+    SimulationStalled,
+    Waiting,
+    counted,
+    listed,
+)
+from pyflow.testing.outside import refuse_outside
+from pyflow.testing.threads import WorkingLoop
+from pyflow.testing.where import where_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
+
+Ready: TypeAlias = "list[tuple[selectors.SelectorKey, int]]"
+Select: TypeAlias = "Callable[[float | None], Ready]"
+T = TypeVar("T")
+
+STALL_S = 5.0
+TURNS_MAX = 1_000_000
+
+
+class _Selector(selectors.DefaultSelector):
+    """Leaves it to the loop whether to look at the outside world at all."""
+
+    decide: Callable[[Select, float | None], Ready]
+
+    def select(self, timeout: float | None = None) -> Ready:
+        return self.decide(super().select, timeout)
+
+
+class _Task(asyncio.Task[Any]):
+    """A task that hashes by its number, and that is named after it unless it has a name."""
+
+    __slots__ = ("number",)
+
+    def __init__(
+        self,
+        coro: Any,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        name: str | None,
+        **kw: Any,
+    ) -> None:
+        self.number = number  # first: asyncio puts the task into a set while it is being made
+        super().__init__(coro, loop=loop, name=name or f"Task-{number}", **kw)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def set_name(self, value: object, /) -> None:
+        if value is not None:  # Python 3.13 sets None for every task that was given no name
+            super().set_name(value)
+
+
+@refuse_outside
+class VirtualLoop(WorkingLoop):
+    """An event loop whose clock jumps to the next timer whenever nothing can run.
+
+    Hand it to asyncio with ``asyncio.Runner(loop_factory=VirtualLoop)``, or
+    use `run_virtual`. Timers fire at exactly the time they were set for.
+    Timers of one instant fire in an order that is the same in every run,
+    though it need not be the order in which they were set.
+
+    Work on a thread (`run_in_executor`, `asyncio.to_thread`) is real: virtual
+    time stands still until it returns, so no timeout strikes meanwhile.
+    """
+
+    # asyncio's own state, under the name that it has in every version.
+    _scheduled: list[asyncio.TimerHandle]  # a heap: the next one comes first
+
+    def __init__(
+        self, *, start_s: float = 0.0, stall_s: float = STALL_S, turns_max: int = TURNS_MAX
+    ) -> None:
+        """Make a loop whose clock stands at *start_s*.
+
+        Args:
+            start_s: What `time()` says at first, in seconds.
+            stall_s: How many real seconds the loop waits for work in flight
+                without hearing from any, before it raises `SimulationStalled`.
+            turns_max: How many turns the loop may take at one instant before
+                it calls that spinning, and raises `SimulationStalled`.
+        """
+        self.stall_s = stall_s
+        self.turns_max = turns_max
+        self._turns = 0
+        self._tasks_made = 0
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        selector = _Selector()
+        selector.decide = self._select
+        super().__init__(selector, start_s=start_s)
+        self.set_task_factory(cast("Any", self._make_task))
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed() else f"{len(self._works)} in flight"
+        return f"<VirtualLoop at {round(self._now, 6)} s, {state}>"
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing else can run before time moves on.
+
+        By then every task waits for time or for another task, and no work is
+        in flight but what is `parked`.
+        """
+        waiter = self.create_future()
+        self._idle_waiters.append(waiter)
+        await waiter
+
+    async def cancel_leftovers(self) -> list[str]:
+        """Cancel every other task and every timer, and return a line for each.
+
+        What can still run at this instant runs first, and does not count as
+        left over if that ends it. The cancelled tasks get the time that their
+        clean-up takes.
+        """
+        await self.wait_idle()
+        tasks = sorted(asyncio.all_tasks(self) - {asyncio.current_task()}, key=hash)
+        left = [f"task {Waiting(task.get_name(), where_task(task))}" for task in tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            await self.wait_idle()
+        timers = sorted(t for t in self._scheduled if not t.cancelled())
+        left += [f"timer {timer!r}" for timer in timers]
+        for timer in timers:
+            timer.cancel()
+        return left
+
+    def _make_task(
+        self, _: object, coro: Any, *, name: str | None = None, **kw: Any
+    ) -> asyncio.Task[Any]:
+        self._tasks_made += 1
+        return _Task(coro, loop=self, number=self._tasks_made, name=name, **kw)
+
+    def _select(self, real: Select, timeout: float | None) -> Ready:
+        """Look outside while work is in flight; otherwise move time on if nothing can run.
+
+        The loop asks with a timeout of 0 exactly while something can run.
+        """
+        if self._works:
+            self._turns = 0
+            ready = real(0)
+            if ready or timeout == 0:
+                return ready
+            if self._works.holding():
+                ready = real(self.stall_s)
+                if not ready:
+                    raise self._works.give_up(self.stall_s)
+                return ready
+        elif timeout == 0:
+            # The wake-up pipe may stay unread: what it announces is queued already.
+            self._turns += 1
+            return [] if self._turns <= self.turns_max else self._spinning()
+
+        waiters, self._idle_waiters = self._idle_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if not waiters:
+            self._jump()
+        return []
+
+    def _jump(self) -> None:
+        # To the timer itself, never by a difference: `now + (when - now)` can
+        # fall short of `when`, and then the loop would turn for ever.
+        when = self._scheduled[0].when() if self._scheduled else math.inf
+        if when == math.inf:
+            raise SimulationDeadlock(self._waiting(), at_s=self._now)
+        self._turns = 0
+        self._move_to(when)
+
+    def _spinning(self) -> NoReturn:
+        turns, self._turns = self._turns - 1, 0
+        raise SimulationStalled(
+            f"the loop took {turns:,} turns at {self._now:.6f} s and could still run, so time "
+            f"never moves; a task spins, one of{listed(self._waiting())}\n"
+            "Let it wait for something, or sleep for longer than 0 s."
+        )
+
+    def _waiting(self) -> list[Waiting]:
+        tasks = sorted(asyncio.all_tasks(self), key=hash)
+        waiting = [Waiting(task.get_name(), where_task(task)) for task in tasks]
+        return waiting + self._works.waiting()
+
+
+def run_virtual(
+    coro: Coroutine[Any, Any, T],
+    *,
+    debug: bool = False,
+    start_s: float = 0.0,
+    stall_s: float = STALL_S,
+) -> T:
+    """Run *coro* in virtual time and return its result.
+
+    Everything that can still run when *coro* returns may do so, at that
+    instant. Tasks that then still wait are cancelled, and reported.
+
+    Args:
+        coro: What to run.
+        debug: Turns on asyncio's debug mode.
+        start_s: What the loop's clock says at first, in seconds.
+        stall_s: How many real seconds to wait for work in flight.
+
+    Raises:
+        SimulationDeadlock: Every task waits, for ever.
+        SimulationStalled: Real work did not come back.
+        SimulationError: *coro* returned and left tasks or timers behind.
+    """
+    if running_loop() is not None:
+        coro.close()
+        raise SimulationError(
+            "run_virtual() was called inside a running loop; call it from plain code, or from "
+            "a thread of its own with asyncio.to_thread(run_virtual, ...)"
+        )
+    loop = VirtualLoop(start_s=start_s, stall_s=stall_s)
+    with asyncio.Runner(debug=debug, loop_factory=lambda: loop) as runner:
+        result = runner.run(coro)
+        left = runner.run(loop.cancel_leftovers())
+    if left:
+        raise SimulationError(
+            f"the run returned and left {counted(left, 'thing', 'things')} unfinished{listed(left)}\n"
+            "Await or cancel every task, and cancel every timer, before returning."
+        )
+    return result

@@ -1,0 +1,387 @@
+"""The pages of the documentation: what is in them, how it is run, and what is taken from the code.
+
+    python tests/docs/pages.py      writes reference/api.md, reference/records.md and every output
+
+Blocks of one page share a namespace and run in order. A block whose fence
+says ``python title="name.py"`` is a file that later blocks import, and
+``python no-run: reason`` is for what needs a real server or a signal. What a
+block prints has to stand in a ``text`` block right below it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import inspect
+import io
+import itertools
+import os
+import re
+import sys
+import tempfile
+import types
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyflow
+import pyflow.probes
+import pyflow.run.result
+import pyflow.testing
+from pyflow.ci import SYSTEMS
+from pyflow.frozen import fields_of
+from pyflow.record import events
+from pyflow.record.events import EVENTS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+COLUMNS_MAX = 96
+
+FENCE = re.compile(
+    r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$(?P<gap>\n*)", re.MULTILINE | re.DOTALL
+)
+TITLE = re.compile(r'python title="(?P<name>\w+\.py)"')
+
+VARYING = (
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}"), "<run>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<instant>"),
+    (re.compile(r"[0-9a-f]{64}|(?<=plan )[0-9a-f]{12}|(?<=tasks, )[0-9a-f]{12}"), "<hash>"),
+    (re.compile(r"UTC on \S+"), "UTC on <host>"),
+    (re.compile(r"\S+ \(os\)"), "<user> (os)"),
+    (re.compile(r"\+?\b\d+\.\d+ m?s\b"), "<span>"),
+    (re.compile(r"[\w-]+\.(md|py):\d+"), "<place>"),
+    (re.compile(r"─+"), "─"),
+    (re.compile(r" +"), " "),
+)
+"""What differs from run to run, and from one machine to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: Path
+    line: int
+    """The line of its fence, from 1."""
+    info: str
+    body: str
+    output: str | None
+    """The text block right below it."""
+    span: tuple[int, int]
+    """Where in the page that text block's body is."""
+
+    @property
+    def runs(self) -> bool:
+        return self.info == "python" or self.file is not None
+
+    @property
+    def file(self) -> str | None:
+        """The name of the file that the block is, if it is one."""
+        found = TITLE.fullmatch(self.info)
+        return found["name"] if found else None
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of *page*, in order."""
+    text = page.read_text()
+    found = list(FENCE.finditer(text))
+    made: list[Block] = []
+    for fence, after in itertools.zip_longest(found, found[1:]):
+        below = after if after and after.start() == fence.end() else None
+        is_output = below is not None and below["info"] in ("text", "console")
+        output = below["body"] if below is not None and is_output else None
+        span = below.span("body") if below is not None and is_output else (0, 0)
+        line = text.count("\n", 0, fence.start()) + 1
+        made.append(Block(page, line, fence["info"], fence["body"], output, span))
+    return made
+
+
+def played(page: Path, directory: Path) -> Iterator[tuple[Block, str]]:
+    """Run the blocks of *page* in *directory*, and yield each with what it printed."""
+    name = "page_" + re.sub(r"\W", "_", page.stem)
+    module = types.ModuleType(name)
+    with _prepared(module, directory):
+        for block in blocks(page):
+            if block.file is not None:
+                (directory / block.file).write_text(block.body)
+            elif block.runs:
+                code = compile("\n" * block.line + block.body, page.name, "exec")
+                printed = io.StringIO()
+                with contextlib.redirect_stdout(printed):
+                    exec(code, vars(module))
+                yield block, printed.getvalue()
+
+
+@contextlib.contextmanager
+def _prepared(module: types.ModuleType, directory: Path) -> Generator[None]:
+    """Work in *directory* with *module* in place, and without a CI system around it."""
+    before, path, environ = Path.cwd(), sys.path[:], dict(os.environ)
+    known = set(sys.modules)
+    for variable in ("CI", *(system.marker for system in SYSTEMS)):
+        os.environ.pop(variable, None)
+    sys.path.insert(0, str(directory))
+    sys.modules[module.__name__] = module
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.path[:] = path
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if name == module.__name__ or file.startswith(str(directory)):
+                del sys.modules[name]
+        os.environ.clear()
+        os.environ.update(environ)
+
+
+def normal(text: str) -> str:
+    """Return *text* without what varies."""
+    for pattern, word in VARYING:
+        text = pattern.sub(word, text)
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+# reference/records.md ---------------------------------------------------------------------
+
+RECORDS_HEAD = """# Records
+
+<!-- Written by tests/docs/pages.py from src/pyflow/record/events.py. -->
+
+Every kind of event that a journal can hold, with its fields.
+`record.kind` is the name, `record.data` the fields as JSON data; a field that is None is left out.
+Each record also carries its place: `seq` (its number in the run, from 1), `run_id`, `at` (the instant, in UTC), `prev` (the hash of the record before it) and `hash`.
+[Read the audit trail](../how-to/read-the-audit-trail.md) shows how to ask for them.
+"""
+
+RESERVED_HEAD = """## Reserved
+
+These kinds have their place in the vocabulary, and nothing writes them yet.
+"""
+
+
+def records_page() -> str:
+    """Return the reference of all records."""
+    parts = [RECORDS_HEAD]
+    written = "".join(path.read_text() for path in (ROOT / "src/pyflow/run").glob("*.py"))
+    is_written = {kind: f"{cls.__name__}(" in written for kind, cls in EVENTS.items()}
+    for section, kinds in _sections().items():
+        present = [kind for kind in kinds if is_written[kind]]
+        if present:
+            parts.append(f"## {section}\n")
+            parts += [_record(kind) for kind in present]
+    parts.append(RESERVED_HEAD)
+    parts += [_record(kind) for kind, there in is_written.items() if not there]
+    return "\n".join(parts)
+
+
+def _sections() -> dict[str, list[str]]:
+    """Return the kinds under the headings of the source file."""
+    sections: dict[str, list[str]] = {}
+    section = ""
+    for line in inspect.getsource(events).splitlines():
+        if heading := re.fullmatch(r"# (.+?) -{10,}", line):
+            section = heading[1]
+        elif kind := re.fullmatch(r' {4}kind: ClassVar\[str\] = "(\w+)"', line):
+            sections.setdefault(section, []).append(kind[1])
+    return sections
+
+
+def _record(kind: str) -> str:
+    cls = EVENTS[kind]
+    rows = [
+        f"| `{name}` | `{hint}`{' or absent' if optional else ''} | {words} |"
+        for name, hint, optional, words in _fields(cls.__name__)
+    ]
+    assert len(rows) == len(fields_of(cls))
+    table = ["| field | type | meaning |", "|---|---|---|", *rows]
+    return "\n".join([f"### `{kind}`", "", _one_line(cls.__doc__), "", *table, ""])
+
+
+def _fields(class_name: str) -> Iterator[tuple[str, str, bool, str]]:
+    """Yield name, type, whether it may be absent, and meaning of each field."""
+    body = _classes()[class_name].body
+    for field, words in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr):
+            assert isinstance(field.target, ast.Name)
+            hint = ast.unparse(field.annotation)
+            optional = hint.endswith(" | None") or (hint == "Any" and field.value is not None)
+            hint = hint.removesuffix(" | None").replace("|", "\\|")
+            yield field.target.id, hint, optional, _one_line(ast.literal_eval(words.value))
+
+
+@functools.cache
+def _classes() -> dict[str, ast.ClassDef]:
+    tree = ast.parse(inspect.getsource(events))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+# reference/api.md -------------------------------------------------------------------------
+
+API_HEAD = """# API
+
+<!-- Written by tests/docs/pages.py from the signatures and docstrings. -->
+
+Every public name with its signature and one line.
+`import pyflow` gives all of them, except what stands under `pyflow.probes` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
+A `Span` is a `timedelta`, a number of seconds, or text such as `"90s"`, `"5m"` or `"1h30m"`.
+What each error means, and what to do about it, is in [Errors](errors.md).
+"""
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
+    "Define": (pyflow, "Workflow Ref Retry Backoff Environment Plan"),
+    "Run": (pyflow, "Engine Run Result"),
+    "What a result holds": (pyflow.run.result, "TaskResult Metrics"),
+    "Inside a task": (pyflow, "Context AsyncContext RecoveryContext AsyncRecoveryContext"),
+    "Read the record": (pyflow, "AuditTrail Record"),
+    "Ask the infrastructure": (pyflow, "Probe Reading poll"),
+    "Keep secrets": (pyflow, "Secret"),
+    "Errors": (pyflow, " ".join(n for n in pyflow.__all__ if _is_error(getattr(pyflow, n)))),
+    "Version": (pyflow, "__version__"),
+    "`pyflow.probes`": (pyflow.probes, " ".join(pyflow.probes.__all__)),
+    "`pyflow.testing`": (pyflow.testing, " ".join(pyflow.testing.__all__)),
+}
+MADE_BY_PYFLOW = ("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe")
+"""Classes, besides contexts and errors, that users are handed and do not make."""
+
+
+def api_page() -> str:
+    """Return the reference of all public names."""
+    parts = [API_HEAD]
+    for title, (module, names) in SECTIONS.items():
+        parts.append(f"## {title}\n")
+        parts += [_entry(name, getattr(module, name)) for name in names.split()]
+    return "\n".join(parts)
+
+
+def _entry(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"### `{name}`\n\nThe version, as text.\n"
+    handed = name in MADE_BY_PYFLOW or name.endswith("Context") or _is_error(value)
+    lines = [f"### `{name}`", ""]
+    if not handed:
+        lines += ["```", _signature(name, value), "```", ""]
+    lines += [_one_line(value.__doc__), ""]
+    if isinstance(value, type) and not _is_error(value):
+        lines += [*_members(value), ""]
+    return "\n".join(lines)
+
+
+def _members(cls: type) -> Iterator[str]:
+    """Yield a line for each public field, property and method of *cls*, inherited ones included."""
+    seen: set[str] = set()
+    for owner in [c for c in cls.__mro__ if c.__module__.startswith("pyflow.")]:
+        for name, hint, words in _attributes(owner):
+            if name not in seen:
+                seen.add(name)
+                yield f"- `{name}: {hint}`: {words}"
+        for name, member in vars(owner).items():
+            if name.startswith("_") or name in seen:
+                continue
+            seen.add(name)
+            if isinstance(member, property):
+                hint = str(inspect.signature(member.fget).return_annotation)  # pyright: ignore[reportArgumentType]
+                yield f"- `{name}: {hint}`: {_one_line(member.__doc__)}"
+            elif inspect.isfunction(member) or isinstance(member, classmethod):
+                fn: Any = getattr(cls, name)
+                wait = "await " if inspect.iscoroutinefunction(fn) else ""
+                yield f"- `{wait}{name}{_parameters(fn)}`: {_one_line(fn.__doc__)}"
+
+
+def _attributes(cls: type) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and meaning of the annotated fields of *cls*."""
+    tree = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
+    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
+    for field, words in itertools.pairwise(node.body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr)):
+            continue
+        if isinstance(field.target, ast.Name) and isinstance(words.value, ast.Constant):
+            meaning = _one_line(str(words.value.value))
+            yield field.target.id, ast.unparse(field.annotation).replace("'", '"'), meaning
+
+
+def _signature(name: str, value: Any) -> str:
+    """Return how *value* is called: on one line, or on one for each parameter."""
+    if inspect.iscoroutinefunction(value):
+        name = f"await {name}"
+    line = name + _parameters(value, with_types=True)
+    if len(line) <= COLUMNS_MAX:
+        return line
+    parameters = [_shown(p) for p in _asked(value, with_types=True)]
+    return f"{name}(\n" + "".join(f"    {p},\n" for p in parameters) + ")"
+
+
+def _parameters(value: Any, *, with_types: bool = False) -> str:
+    return f"({', '.join(_shown(p) for p in _asked(value, with_types=with_types))})"
+
+
+def _asked(value: Any, *, with_types: bool) -> list[inspect.Parameter | str]:
+    """Return the parameters of *value*, and a star before those that go by name."""
+    asked: list[inspect.Parameter | str] = []
+    for p in inspect.signature(value).parameters.values():
+        if p.name == "self":
+            continue
+        star = p.kind is p.KEYWORD_ONLY and "*" not in asked
+        if star and not any(
+            isinstance(a, inspect.Parameter) and a.kind is p.VAR_POSITIONAL for a in asked
+        ):
+            asked.append("*")
+        asked.append(p if with_types else p.replace(annotation=p.empty))
+    return asked
+
+
+def _shown(parameter: inspect.Parameter | str) -> str:
+    text = str(parameter)
+    if isinstance(parameter, inspect.Parameter) and isinstance(parameter.annotation, str):
+        hint = parameter.annotation
+        text = text.replace(repr(hint), hint)
+    return text.replace("<factory>", "{}").replace("<class 'Exception'>", "Exception")
+
+
+def _one_line(docstring: str | None) -> str:
+    """Return the opening paragraph of a docstring, on one line, in Markdown."""
+    paragraph = inspect.cleandoc(docstring or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).replace("``", "`").replace("|", "\\|")
+
+
+# Writing ----------------------------------------------------------------------------------
+
+GENERATED = {
+    DOCS / "reference/records.md": records_page,
+    DOCS / "reference/api.md": api_page,
+}
+
+
+def write() -> None:
+    """Write everything that the pages take from the code."""
+    for page, make in GENERATED.items():
+        page.write_text(make())
+    for page in PAGES:
+        text = page.read_text()
+        with tempfile.TemporaryDirectory() as directory:
+            outputs = list(played(page, Path(directory)))
+        for block, printed in reversed(outputs):
+            if block.output is not None and normal(block.output) != normal(printed):
+                start, end = block.span
+                text = text[:start] + _neutral(printed) + text[end:]
+        page.write_text(text)
+
+
+def _neutral(printed: str) -> str:
+    """Return an output without names of the machine and the page that it was made on."""
+    printed = "\n".join(line.rstrip() for line in printed.strip().splitlines())
+    printed = re.sub(r"\S+ \(os\)", "ada@laptop (os)", printed)
+    printed = re.sub(r"UTC on \S+", "UTC on laptop", printed)
+    return re.sub(r"[\w-]+\.md:\d+", "release.py:12", printed) + "\n"
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,120 @@
+"""The documentation says what is so: its examples run, its links lead somewhere, its tables match."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pyflow
+from docs.pages import DOCS, GENERATED, PAGES, ROOT, Block, blocks, normal, played
+from pyflow import errors
+from pyflow.run.states import RUN_TRANSITIONS, TASK_TRANSITIONS
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+INFOS = ("", "text", "console", "sh", "yaml", "mermaid")
+NO_RUN_MAX = 3
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+PROSE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of *page* are called in links."""
+    headings = re.findall(r"^#+ (.+)$", PROSE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+class TestExamples:
+    @pytest.mark.parametrize("page", PAGES, ids=relative)
+    def test_run(self, page: Path, tmp_path: Path) -> None:
+        """Every example runs, in order, and prints what stands below it, and nothing else."""
+        for block, printed in played(page, tmp_path):
+            place = f"{page.name}:{block.line}"
+            assert normal(printed) == normal(block.output or ""), place
+
+    def test_are_run(self) -> None:
+        """Each fence is of a known kind, and next to no example is left out; each of those says why."""
+        left_out = [b for b in BLOCKS if not b.runs and b.info not in INFOS]
+
+        assert len(left_out) <= NO_RUN_MAX
+        assert all(re.fullmatch(r"python no-run: \S.+", block.info) for block in left_out)
+
+    def test_outputs_belong_to_examples(self) -> None:
+        """What looks like an output stands below the example that printed it."""
+        claimed = {(b.page, b.span) for b in BLOCKS if b.runs and b.output is not None}
+
+        assert [b for b in BLOCKS if b.info == "text" and not is_claimed(b, claimed)] == []
+
+
+def is_claimed(block: Block, claimed: set[tuple[Path, tuple[int, int]]]) -> bool:
+    text = block.page.read_text()
+    return any(page == block.page and text[a:b] == block.body for page, (a, b) in claimed)
+
+
+class TestPages:
+    @pytest.mark.parametrize("page", PAGES, ids=relative)
+    def test_links(self, page: Path) -> None:
+        """Every relative link leads to a file that is there, and to a heading in it."""
+        for link in LINK.findall(PROSE.sub("", page.read_text())):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+    def test_are_reached(self) -> None:
+        """Every page can be reached from the front page of the documentation."""
+        found, stack = set[Path](), [DOCS / "index.md"]
+        while stack:
+            page = stack.pop()
+            if page not in found and page.suffix == ".md":
+                found.add(page)
+                stack += [
+                    (page.parent / k.partition("#")[0]).resolve()
+                    for k in LINK.findall(page.read_text())
+                    if "://" not in k and k[0] != "#"
+                ]
+
+        assert [relative(page) for page in PAGES if page not in found and page.parent != ROOT] == []
+
+    def test_readme_is_short(self) -> None:
+        """The front page has 300 to 600 words, examples and outputs included."""
+        assert 300 <= len((ROOT / "README.md").read_text().split()) <= 600
+
+
+class TestReference:
+    @pytest.mark.parametrize("page", GENERATED, ids=relative)
+    def test_is_up_to_date(self, page: Path) -> None:
+        """What is taken from the code is what the code says; tests/docs/pages.py writes it anew."""
+        assert page.read_text() == GENERATED[page]()
+
+    def test_names_everything(self) -> None:
+        """Every public name has its entry."""
+        entries = re.findall(
+            r"^### `(\w+)`$", (DOCS / "reference/api.md").read_text(), re.MULTILINE
+        )
+
+        assert [name for name in pyflow.__all__ if name not in entries] == []
+
+    def test_names_every_error(self) -> None:
+        """Every class of error is in the reference of errors."""
+        page = (DOCS / "reference/errors.md").read_text()
+
+        classes = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
+        assert [name for name in classes if f"`{name}`" not in page] == []
+
+    def test_states(self) -> None:
+        """The tables of states are those that a run obeys."""
+        page = (DOCS / "reference/states.md").read_text()
+        run, _, task = page.partition("## Tasks")
+
+        for text, table in ((run, RUN_TRANSITIONS), (task, TASK_TRANSITIONS)):
+            rows = {state: set(re.findall(r"`(\w+)`", after)) for state, after in ROW.findall(text)}
+            assert rows == {state: set(after) for state, after in table.items()}

@@ -1,0 +1,181 @@
+"""An HTTP server on 127.0.0.1 that says exactly what a test scripts, byte by byte.
+
+Each connection plays the next script; the last one is played again. A script
+is a list of steps: bytes are sent, `RESET` ends the connection with an RST,
+`NEVER` waits until the client has gone, and a `Drip` sends its bytes one at a
+time, over and over, until the client has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import ssl
+import struct
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Bytes that are sent one at a time, for ever."""
+
+    text: bytes
+
+
+RESET: Final = "reset"
+NEVER: Final = "never"
+TURNS_PER_BYTE = 100
+
+Step: TypeAlias = bytes | Drip | str
+Script: TypeAlias = Sequence[Step]
+
+
+@dataclass
+class FakeHTTP:
+    """A running server: where it is, and what it was asked."""
+
+    port: int
+    scheme: str
+    requests: list[bytes] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def url(self, path: str = "/") -> str:
+        """Return the URL of *path* on this server."""
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
+
+
+def reply(
+    body: bytes | str = b"", *, status: str = "200 OK", headers: Sequence[str] = ()
+) -> list[Step]:
+    """Return the script of a well-formed answer."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(content)}", "", ""]
+    return ["\r\n".join(lines).encode() + content]
+
+
+def raw(*lines: str) -> list[Step]:
+    """Return a script of *lines*, each ended by CRLF, and then the end of the connection."""
+    return ["".join(f"{line}\r\n" for line in lines).encode("latin-1")]
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncGenerator[FakeHTTP]:
+    """Serve *scripts*, one for each connection, the last one again and again."""
+    turns = itertools.chain(scripts, itertools.repeat(scripts[-1]))
+    open_now: set[asyncio.Task[None]] = set()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        open_now.add(task)
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                fake.requests.append(await _request(reader))
+                fake.asked.set()
+                for step in next(turns):
+                    await _play(step, reader, writer)
+        except asyncio.CancelledError:
+            pass  # The test is over.
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+            open_now.discard(task)
+
+    server = await asyncio.start_server(play, host, 0, ssl=tls)
+    fake = FakeHTTP(server.sockets[0].getsockname()[1], "https" if tls else "http")
+    try:
+        yield fake
+    finally:
+        server.close()
+        for task in list(open_now):
+            task.cancel()
+        await asyncio.gather(*open_now, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def _request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-L")),
+        0,
+    )
+    return head + await reader.readexactly(length)
+
+
+async def _play(step: Step, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if isinstance(step, bytes):
+        writer.write(step)
+        await writer.drain()
+    elif isinstance(step, Drip):
+        await _drip(step.text, reader, writer)
+    elif step == NEVER:
+        await reader.read()
+    else:
+        sock: socket.socket = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+
+async def _drip(text: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    for position in itertools.count():
+        if reader.at_eof() or writer.is_closing():
+            return
+        writer.write(text[position % len(text) :][:1])
+        await writer.drain()
+        for _ in range(TURNS_PER_BYTE):
+            await asyncio.sleep(0)
+
+
+def closed_port() -> int:
+    """Return a port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def server_tls() -> ssl.SSLContext:
+    """Return what a server on 127.0.0.1 needs to speak TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        pem = Path(folder, "fake.pem")
+        pem.write_text(CERTIFICATE + KEY, "ascii")
+        context.load_cert_chain(pem)
+    return context
+
+
+def client_tls() -> ssl.SSLContext:
+    """Return what a client needs to trust `server_tls`."""
+    return ssl.create_default_context(cadata=CERTIFICATE)
+
+
+# A certificate for 127.0.0.1 and localhost that nobody else trusts, valid until 2126.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBkDCCATegAwIBAgIUJnS/tC/dsh8Y5mxJ269foVOG7lQwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEZmFrZTAgFw0yNjExMjEwMDI4MjdaGA8yMTI2MTAyODAwMjgy
+N1owDzENMAsGA1UEAwwEZmFrZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABPn7
+33BbhxgHbzCZNYmWSiQb+4f//J7+4INpC5OQiBs8PhXa7DBPkl6qZ4j2XkzVAS/0
+0ATcemdKkcfHQYndvx+jbzBtMB0GA1UdDgQWBBSkPea5KR26mkuQ6eEXejJexEcl
+FTAfBgNVHSMEGDAWgBSkPea5KR26mkuQ6eEXejJexEclFTAaBgNVHREEEzARhwR/
+AAABgglsb2NhbGhvc3QwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBE
+AiAEyWWAenYxAMTzMFSGNnQM5i4a8IQhICsIIuJZGzPMFgIgCw1iM9LO9jBb8DMm
+5jAUTJFPxloo2K9tLurkQ6UgS8M=
+-----END CERTIFICATE-----
+"""
+KEY = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgEhR8vIvnvtLETDDS
+533hQJJCkHZLs8OtTCR4uSSjW1GhRANCAAT5+99wW4cYB28wmTWJlkokG/uH//ye
+/uCDaQuTkIgbPD4V2uwwT5JeqmeI9l5M1QEv9NAE3HpnSpHHx0GJ3b8f
+-----END PRIVATE KEY-----
+"""
