@@ -76,7 +76,7 @@ class TestLaws:
 MUTANTS: dict[str, tuple[Law, Callable[[pytest.MonkeyPatch], None]]] = {
     "retry while the run is stopping": (
         starts_stop_when_the_run_does,
-        lambda patch: patch.setattr(Machine, "_stopping", property(lambda self: False)),
+        lambda patch: patch.setattr(Machine, "is_stopping", property(lambda self: False)),
     ),
     "undo everything at once": (
         rollback_goes_backwards,

@@ -304,7 +304,7 @@ class TestContext:
 
         assert "ok" in answer(perform(wanted, link))
 
-    def test_cut_just_too_late(self) -> None:
+    def test_cut_just_too_late(self, caplog: pytest.LogCaptureFixture) -> None:
         """So does cutting one that ends by itself at that very moment."""
 
         class LateLink:
@@ -320,6 +320,7 @@ class TestContext:
             return done
 
         assert asyncio.run(main()) == "done"
+        assert not caplog.records
 
     @pytest.mark.parametrize(
         ("reply", "type_name", "text"),

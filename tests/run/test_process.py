@@ -752,13 +752,19 @@ class TestStopping:
 
         assert lifeline.rest() == ["holding"]
 
-    def test_thread_left_behind(self, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A thread that goes on does not keep a finished task from ending."""
+    def test_thread_left_behind(
+        self,
+        lifeline: Lifeline,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """A thread that goes on does not keep a finished task from ending, without a word."""
         monkeypatch.setattr(process, "GRACE_S", 0.05)
 
         assert output(tasks.leave_thread, params={"lifeline": lifeline.path}) == "done"
 
         assert lifeline.rest() == ["holding"]
+        assert capfd.readouterr().err == ""
 
     def test_fork(self, lifeline: Lifeline) -> None:
         """A forked copy does not hide the death of the process, and ends with it."""

@@ -13,6 +13,7 @@ __all__ = [
     "INTENTS",
     "RUN_ENDS",
     "RUN_TRANSITIONS",
+    "STOPPING",
     "TASK_SETTLED",
     "TASK_TRANSITIONS",
     "Intent",
@@ -99,6 +100,9 @@ TASK_TRANSITIONS = MappingProxyType[TaskStatus, frozenset[TaskStatus]](
         "undo_failed": frozenset({"undoing"}),
     }
 )
+
+STOPPING = "the run is stopping"
+"""Why nothing further is started once the intent is cancel or rollback."""
 
 TASK_SETTLED = frozenset[TaskStatus](TASK_TRANSITIONS) - {"pending", "waiting", "running"}
 """The states in which a task asks nothing more of a run that goes forward."""

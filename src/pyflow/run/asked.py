@@ -1,0 +1,84 @@
+"""What people ask of a run: pause, cancel, roll back, and the decision of a hold.
+
+Each answer is None where something changed, else why not; both are recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyflow.record import events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyflow.run import inputs as on
+    from pyflow.run.machine import Machine
+    from pyflow.run.states import Intent
+
+__all__ = ["asked"]
+
+
+def asked(m: Machine, happening: on.Asked) -> None:
+    """Take in what somebody asked, and record the answer."""
+    note = _ANSWERS[happening.command](m, happening)
+    m.emit(
+        ev.CommandReceived(
+            happening.command,
+            note is None,
+            happening.by,
+            happening.reason,
+            happening.task,
+            note,
+        )
+    )
+
+
+def ask_pause(m: Machine, happening: on.Asked) -> str | None:
+    if m.state.status != "running":
+        return f"the run is {m.state.status}"
+    m.emit(ev.RunPaused(happening.reason or "asked for", happening.by))
+    return None
+
+
+def ask_unpause(m: Machine, happening: on.Asked) -> str | None:
+    if not m.state.paused:
+        return f"the run is {m.state.status}, not paused"
+    m.emit(ev.RunUnpaused(happening.reason, happening.by))
+    return None
+
+
+def ask_stop(m: Machine, happening: on.Asked) -> str | None:
+    if m.state.outcome is not None:
+        return f"the run has ended as {m.state.outcome.status}"
+    intent: Intent = "cancel" if happening.command == "cancel" else "rollback"
+    return m.raise_intent(
+        intent, happening.reason or f"{happening.command} was asked for", by=happening.by
+    )
+
+
+def ask_decision(m: Machine, happening: on.Asked) -> str | None:
+    task = happening.task or ""
+    if m.state.intent != "hold" or task not in m.state.held:
+        held = ", ".join(m.state.held) or "nothing"
+        return f"{task!r} does not wait for a decision; {held} does"
+    decision = "retry" if happening.command == "retry" else "skip"
+    state = m.state.tasks[task]
+    if decision == "retry" and state.items is not None:
+        return f"{task} is a map, whose items cannot be tried again together; skip it or roll back"
+    m.emit(ev.HoldReleased(decision, task, happening.by, happening.reason))
+    if decision == "retry":
+        m.reasons[task] = "a person asked for it"
+        m.queue.append(("attempt", state, state.attempt + 1))
+    m.settle_all()
+    return None
+
+
+_ANSWERS: dict[str, Callable[[Machine, on.Asked], str | None]] = {
+    "pause": ask_pause,
+    "unpause": ask_unpause,
+    "cancel": ask_stop,
+    "rollback": ask_stop,
+    "retry": ask_decision,
+    "skip": ask_decision,
+}
