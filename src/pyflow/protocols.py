@@ -125,11 +125,25 @@ class LockManager(Protocol):
         """Wait until every one of *resources* is free, and take them all.
 
         A cancelled wait takes nothing.
+
+        Raises:
+            LockError: The last run of one of them left residue there.
         """
         ...
 
-    def release(self, leases: Sequence[Lease], /) -> None:
-        """Give *leases* back. Giving one back twice changes nothing."""
+    def release(self, leases: Sequence[Lease], /, *, residue: bool = False) -> None:
+        """Give *leases* back; with *residue*, so that nobody takes them unawares.
+
+        Giving one back twice changes nothing.
+        """
+        ...
+
+    def refusal(self, resources: Sequence[str], /) -> str | None:
+        """Return why one of *resources* cannot even be waited for, or None."""
+        ...
+
+    def break_lock(self, resource: str, /) -> int:
+        """Free *resource*, whoever holds it and whatever is left there; return its new epoch."""
         ...
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pyflow
 
 PROGRAM = """
@@ -33,12 +35,21 @@ except KeyboardInterrupt:
 """
 
 
+NOTEBOOK = PROGRAM.replace(
+    "    engine.execute(workflow)\n", "    asyncio.new_event_loop().run_until_complete(cell())\n"
+).replace(
+    "engine = pyflow.Engine()",
+    "engine = pyflow.Engine()\nimport asyncio\nasync def cell(): engine.execute(workflow)",
+)
+
+
 class TestInterrupts:
-    def test_end_the_run_in_order(self) -> None:
+    @pytest.mark.parametrize("program", [PROGRAM, NOTEBOOK], ids=["script", "notebook"])
+    def test_end_the_run_in_order(self, program: str) -> None:
         """SIGINT cancels: waits are cut short, nothing is undone unasked, finalizers run once."""
         source = str(Path(pyflow.__file__).parents[1])
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

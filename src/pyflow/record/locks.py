@@ -68,7 +68,7 @@ class MemoryLocks:
                         self._spoiled[lease.resource] = lease.run_id
             self._wake()
 
-    def break_lock(self, resource: str) -> int:
+    def break_lock(self, resource: str, /) -> int:
         """Free *resource* whatever its state, and return its new epoch; the old lease is void."""
         with self._guard:
             self._held.pop(resource, None)

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.errors import TaskError
-    from pyflow.protocols import Clock, Journal, Lease
+    from pyflow.protocols import Clock, Journal, Lease, LockManager
     from pyflow.record.events import Event, RunStarted
-    from pyflow.record.locks import MemoryLocks
     from pyflow.run.calls import Caller
     from pyflow.run.machine import Machine
     from pyflow.run.slots import Slots
@@ -49,7 +48,7 @@ class Driver:
         clock: Clock,
         rng: random.Random,
         slots: Slots,
-        locks: MemoryLocks,
+        locks: LockManager,
         caller: Caller,
         parameters: Parameters,
         environment: Environment | None,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment
     from pyflow.define.policies import Isolation
-    from pyflow.protocols import Clock, Journal
+    from pyflow.protocols import Clock, Journal, LockManager
     from pyflow.run.result import Result
 
 __all__ = ["Engine", "SystemClock"]
@@ -65,6 +65,8 @@ class Engine:
 
     Args:
         journal: Where the record is kept; in memory unless given.
+        locks: Who keeps runs apart that need one resource; the engine itself
+            unless given, and then only its own runs.
         max_parallel: How many tasks run at once, over all runs.
         isolation: Where tasks run that do not say: on the loop and on threads
             (None), or each in a fresh ``process``.
@@ -83,6 +85,7 @@ class Engine:
         self,
         *,
         journal: Journal | None = None,
+        locks: LockManager | None = None,
         max_parallel: int = 64,
         isolation: Isolation | None = None,
         drain_timeout: Span = "10m",
@@ -123,7 +126,7 @@ class Engine:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
-        self._locks = MemoryLocks()
+        self._locks: LockManager = locks if locks is not None else MemoryLocks()
         self._guard = threading.Lock()
         self._active: dict[str, Driver] = {}
         self._thread: _LoopThread | None = None

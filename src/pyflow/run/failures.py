@@ -13,7 +13,7 @@ from pyflow.run.inputs import Failure
 if TYPE_CHECKING:
     from pyflow.secrets import Redactor
 
-__all__ = ["ChildFailed", "Seen", "describe", "failure", "see"]
+__all__ = ["ChildFailed", "Seen", "failure", "see"]
 
 MESSAGE_CHARS_MAX = 4_000
 TRACEBACK_CHARS_MAX = 8_000
@@ -63,11 +63,6 @@ def failure(
     )
 
 
-def describe(error: BaseException, redactor: Redactor) -> ErrorInfo:
-    """Return what is recorded of *error*: redacted whole, then cut to size."""
-    return _recorded(see(error), redactor)
-
-
 def see(error: BaseException) -> Seen:
     """Return what can be seen of *error*, here or where it was raised."""
     if isinstance(error, ChildFailed):
@@ -77,6 +72,7 @@ def see(error: BaseException) -> Seen:
 
 
 def _recorded(seen: Seen, redactor: Redactor) -> ErrorInfo:
+    """Return what is recorded: redacted whole, then cut to size."""
     return ErrorInfo(
         seen.type,
         _cut(redactor.redact(seen.text), MESSAGE_CHARS_MAX, keep_end=False),
