@@ -16,6 +16,7 @@ help:
 	@echo "make demo         a real deployment on this machine, and one that rolls back"
 	@echo "make test         lint, types and every test that needs no server"
 	@echo "make integration  the tests that need real servers"
+	@echo "make docs         reference pages and outputs taken from the code, examples run"
 	@echo "make bench        overhead against a bare loop, memory and import time"
 	@echo "make check        lint and types alone"
 
@@ -60,6 +61,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/overhead.py
 
 docs: $(READY)
+	@PYTHONPATH=tests $(BIN)/python tests/docs/pages.py
 	@$(BIN)/pytest tests/docs
 
 clean:

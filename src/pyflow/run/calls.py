@@ -62,10 +62,8 @@ class Caller:
 def make_context(desk: Desk, call: Call, *, asynchronous: bool) -> AsyncContext | Context:
     """Return the context for *call*: its waits are awaited, or they block."""
     if call.role == "task":
-        inner = AsyncContext(desk, call)
-        return inner if asynchronous else Context(inner)
-    inner = AsyncRecoveryContext(desk, call)
-    return inner if asynchronous else RecoveryContext(inner)
+        return AsyncContext(desk, call) if asynchronous else Context(desk, call)
+    return AsyncRecoveryContext(desk, call) if asynchronous else RecoveryContext(desk, call)
 
 
 def not_awaitable(value: Any) -> Any:

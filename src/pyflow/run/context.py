@@ -91,8 +91,8 @@ class Call:
         self.is_over = False
 
 
-class AsyncContext:
-    """The run, seen from inside one attempt of an async function."""
+class Facts:
+    """What every context knows and can tell, whether its waits block or not."""
 
     __slots__ = ("_call", "_desk")
 
@@ -177,6 +177,28 @@ class AsyncContext:
         """What this and earlier attempts of this task have saved."""
         return self._desk.checkpoints(self.task)
 
+
+class RecoveryFacts(Facts):
+    """What a recovery and a finalizer know besides."""
+
+    __slots__ = ()
+
+    @property
+    def cause(self) -> TaskError | None:
+        """The failure that led here; None where a person asked for the rollback."""
+        return self._call.cause
+
+    @property
+    def status(self) -> str | None:
+        """For a finalizer, how the run will end."""
+        return self._call.outcome
+
+
+class AsyncContext(Facts):
+    """The run, seen from inside one attempt of an async function."""
+
+    __slots__ = ()
+
     async def sleep(self, span: Span) -> None:
         """Wait for *span*.
 
@@ -229,101 +251,28 @@ class AsyncContext:
         self._desk.note(ev.ReadingTaken(self.task, repr(probe), reading.health, evidence, calls))
 
 
-class AsyncRecoveryContext(AsyncContext):
+class AsyncRecoveryContext(RecoveryFacts, AsyncContext):
     """The run, seen from inside an undo, a repair or a finalizer that is async."""
 
     __slots__ = ()
 
-    @property
-    def cause(self) -> TaskError | None:
-        """The failure that led here; None where a person asked for the rollback."""
-        return self._call.cause
 
-    @property
-    def status(self) -> str | None:
-        """For a finalizer, how the run will end."""
-        return self._call.outcome
-
-
-class Context:
+class Context(Facts):
     """The run, seen from inside one attempt of a plain function. Its waits block its thread."""
 
-    __slots__ = ("_inner",)
-
-    def __init__(self, inner: AsyncContext) -> None:
-        self._inner = inner
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.task} attempt={self.attempt}>"
+    __slots__ = ()
 
     @property
-    def run_id(self) -> str:
-        """Id of the run."""
-        return self._inner.run_id
-
-    @property
-    def workflow(self) -> str:
-        """Name of the workflow."""
-        return self._inner.workflow
-
-    @property
-    def environment(self) -> Environment | None:
-        """Where the run takes place, if that was said."""
-        return self._inner.environment
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The parameters of the run, as JSON data; objects as they are."""
-        return self._inner.params
-
-    @property
-    def task(self) -> str:
-        """Name of the task."""
-        return self._inner.task
-
-    @property
-    def attempt(self) -> int:
-        """Number of this attempt, from 1."""
-        return self._inner.attempt
-
-    @property
-    def item(self) -> Any:
-        """The item of a map, as JSON data."""
-        return self._inner.item
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every attempt of this task in this run; see `AsyncContext`."""
-        return self._inner.idempotency_key
-
-    def outcome(self, name: str) -> str:
-        """Return what has become of the task *name*."""
-        return self._inner.outcome(name)
-
-    def log(self, message: str, **data: Any) -> None:
-        """Put *message* in the audit trail, with JSON data besides."""
-        self._inner.log(message, **data)
-
-    def record_change(self, resource: str, *, before: Any = None, after: Any = None) -> None:
-        """Put a change of the world in the audit trail: what it was, and what it is now."""
-        self._inner.record_change(resource, before=before, after=after)
-
-    def checkpoint(self, key: str, value: Any) -> None:
-        """Save progress, as JSON data, for a later attempt to find in `checkpoints`."""
-        self._inner.checkpoint(key, value)
-
-    @property
-    def checkpoints(self) -> Mapping[str, Any]:
-        """What this and earlier attempts of this task have saved."""
-        return self._inner.checkpoints
+    def _async(self) -> AsyncContext:
+        return AsyncContext(self._desk, self._call)
 
     def sleep(self, span: Span) -> None:
         """Block for *span*; see `AsyncContext.sleep`."""
-        self._block(lambda: self._inner.sleep(span))
+        self._block(lambda: self._async.sleep(span))
 
     def read(self, probe: Probe) -> Reading:
         """Look once through *probe*; the reading is in the audit trail."""
-        return self._block(lambda: self._inner.read(probe))
+        return self._block(lambda: self._async.read(probe))
 
     def poll(
         self,
@@ -336,13 +285,13 @@ class Context:
     ) -> Polled:
         """Block until *probe* says *until*; see `AsyncContext.poll`."""
         return self._block(
-            lambda: self._inner.poll(
+            lambda: self._async.poll(
                 probe, until=until, backoff=backoff, timeout=timeout, on_unknown=on_unknown
             )
         )
 
     def _block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        loop = self._inner._desk.loop
+        loop = self._desk.loop
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
@@ -355,20 +304,10 @@ class Context:
         return asyncio.run_coroutine_threadsafe(_parked(loop, make), loop).result()
 
 
-class RecoveryContext(Context):
+class RecoveryContext(RecoveryFacts, Context):
     """The run, seen from inside an undo, a repair or a finalizer that is plain."""
 
     __slots__ = ()
-
-    @property
-    def cause(self) -> TaskError | None:
-        """The failure that led here; None where a person asked for the rollback."""
-        return self._inner._call.cause
-
-    @property
-    def status(self) -> str | None:
-        """For a finalizer, how the run will end."""
-        return self._inner._call.outcome
 
 
 async def _parked(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:

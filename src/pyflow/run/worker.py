@@ -14,6 +14,7 @@ from pyflow.define.task import MISSING
 from pyflow.errors import CodecError, TaskTimeout
 from pyflow.record.values import copied, encode
 from pyflow.run import inputs as on
+from pyflow.run.calls import not_awaitable
 from pyflow.run.context import Call
 from pyflow.run.failures import failure
 from pyflow.run.result import task_error
@@ -229,7 +230,7 @@ class Worker:
         self, callee: Callee, arguments: dict[str, Any], task: Task | None, timeout_s: float | None
     ) -> Any:
         def run() -> Any:
-            return _not_awaitable(callee.fn(**arguments))
+            return not_awaitable(callee.fn(**arguments))
 
         if task is not None and task.isolation == "inline":
             return run()
@@ -351,17 +352,6 @@ def _took(timeout_s: float) -> str:
 
 def _as_it_is(data: Any, path: str) -> Any:  # noqa: ARG001 - it stands in for a decoder
     return copied(data)
-
-
-def _not_awaitable(value: Any) -> Any:
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()
-        raise TypeError(
-            "a plain function returned something to await, and nobody would; make it async, or "
-            "wrap it in an async def that awaits it"
-        )
-    return value
 
 
 def _is_teardown(error: BaseException) -> bool:
