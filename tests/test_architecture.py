@@ -209,3 +209,22 @@ class TestInterpreters:
             [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
         )
         assert (done.stdout, done.stderr) == ("succeeded\n", "")
+
+    def test_in_a_bare_house(self, tmp_path: Path) -> None:
+        """A run works without HOME, without a locale, and in a directory that is gone."""
+        code = (
+            f"import os, sys; sys.path.insert(0, {str(SRC.parent)!r}); import pyflow\n"
+            f"os.rmdir({str(tmp_path)!r})\n"
+            "w = pyflow.Workflow('w'); w.add_task('a', lambda: 'é')\n"
+            "r = pyflow.Engine().execute(w, initiator='ann')\n"
+            "print(r.status, ascii(r.audit_trail.query(task='a')[1].data['output']))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={"LANG": "C"},
+        )
+        assert (done.stdout, done.stderr) == ("succeeded '\\xe9'\n", "")

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -338,6 +338,36 @@ class TestFailuresOfEveryKind:
         assert result.error.message == "took longer than its timeout of 60 s"
         assert result.tasks["slow"].attempts == 2
 
+    def test_a_cancel_that_is_swallowed(self) -> None:
+        """A function that goes on after its timeout has still taken too long."""
+        workflow = pyflow.Workflow("w", on_failure="stop")
+
+        @workflow.task(timeout="1m")
+        async def stubborn() -> str:
+            try:
+                await asyncio.sleep(3_600)
+            except asyncio.CancelledError:
+                await asyncio.sleep(60)
+            return "done"
+
+        result = run(workflow)
+
+        assert isinstance(result.error, pyflow.TaskTimeout)
+        assert "went on all the same" in result.error.message
+
+    def test_groups_in_groups(self) -> None:
+        """An exception group nested a hundred deep is recorded in short."""
+        error: Any = ValueError("innermost")
+        for _ in range(100):
+            error = ExceptionGroup[Exception]("g", [error])
+        workflow = pyflow.Workflow("w", on_failure="stop")
+        workflow.add_task("a", Journal().fails("a", error))
+
+        result = run(workflow)
+
+        assert result.error is not None
+        assert result.error.message == "g (1 sub-exception)"
+
     def test_its_own_timeout_error_is_not_ours(self) -> None:
         """A TimeoutError of the function's own stays what it is."""
         workflow = pyflow.Workflow("w", on_failure="stop")
@@ -428,6 +458,36 @@ class TestConcurrency:
 
         assert [r.tasks["echo"].output for r in results] == list(range(100))
         assert len({r.run_id for r in results}) == 100
+
+    def test_from_many_threads(self) -> None:
+        """One engine may be used by many threads at the same time."""
+        engine = pyflow.Engine(max_parallel=2)
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("a", lambda: threading.get_ident())
+        workflow.add_task("b", Journal().does("b"), depends_on=["a"])
+        statuses_seen: list[str] = []
+
+        def work() -> None:
+            statuses_seen.extend(engine.execute(workflow.check()).status for _ in range(5))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+
+        assert statuses_seen == ["succeeded"] * 40
+        assert len(engine.journal.runs()) == 40
+
+    def test_half_a_million_edges(self) -> None:
+        """A graph in which each task waits for all before it compiles and runs."""
+        workflow = pyflow.Workflow("w")
+        names: list[str] = []
+        for number in range(1_000):
+            workflow.add_task(f"t{number}", Journal().does("x"), depends_on=names)
+            names.append(f"t{number}")
+
+        assert run(workflow).status == "succeeded"
 
     def test_ten_thousand_in_a_chain(self) -> None:
         """A long chain needs no recursion."""
@@ -577,6 +637,31 @@ class TestStart:
         """Only a workflow or a plan can be run."""
         with pytest.raises(EngineError, match="neither a Workflow nor a Plan"):
             pyflow.Engine().execute("deploy")  # pyright: ignore[reportArgumentType]
+
+
+class BackwardsClock:
+    """A clock that somebody sets back by years at every look, from beyond 2038 to before 1970."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2038, 1, 20, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self.at -= timedelta(days=5_000)
+        return self.at
+
+
+class TestTheClock:
+    def test_may_go_backwards(self) -> None:
+        """A wall clock that jumps changes no run, and the chain still verifies."""
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("a", Journal().does("a"), timeout="1m")
+        workflow.add_task("b", Journal().does("b"), depends_on=["a"])
+
+        result = pyflow.Engine(clock=BackwardsClock(), environ={}).execute(workflow)
+
+        assert result.status == "succeeded"
+        result.audit_trail.verify()
+        assert "succeeded" in str(result.audit_trail)
 
 
 class TestAsking:

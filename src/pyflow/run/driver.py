@@ -186,7 +186,7 @@ class Driver:
         if self._redactor:
             events = [redacted(event, self._redactor) for event in events]
         self._journal.append(self.run_id, events, at=self._clock.now())
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):
             listener()
 
     def _change_rest(self) -> None:
@@ -228,7 +228,7 @@ class Driver:
         else:
             self.rest.set_result(None)
         self.over.set_result(None)
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):
             listener()
 
     def _cancel_timers(self) -> None:

@@ -322,11 +322,15 @@ async def _within(timeout_s: float | None, coroutine: Any, call: Call) -> Any:
     scope = asyncio.timeout(timeout_s)
     try:
         async with scope:
-            return await coroutine
+            value = await coroutine
     except TimeoutError as error:
         if scope.expired():
             raise TaskTimeout(call.task, "TaskTimeout", _took(timeout_s)) from error
         raise
+    if scope.expired():
+        late = f"{_took(timeout_s)}; it was cancelled then, and went on all the same"
+        raise TaskTimeout(call.task, "TaskTimeout", late)
+    return value
 
 
 def item_names(task: str, items: list[Any]) -> tuple[str, ...]:
