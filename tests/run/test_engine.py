@@ -232,6 +232,22 @@ class TestPlainFunctions:
         )
         assert undone == []
 
+    def test_leave_no_thread_behind(self) -> None:
+        """Once an engine has nothing to do, its threads end; it makes new ones when needed."""
+        threads: list[threading.Thread] = []
+        workflow = pyflow.Workflow("w")
+        for name in "abc":
+            workflow.add_task(name, lambda: threads.append(threading.current_thread()))
+        engine = pyflow.Engine()
+
+        for _ in range(2):
+            engine.execute(workflow)
+
+        for thread in threads:
+            thread.join(timeout=10)
+        assert [t for t in threads if t.is_alive()] == []
+        assert len(threads) == 6
+
     def test_inline(self) -> None:
         """``isolation="inline"`` runs a plain function on the loop, where it must not wait."""
         workflow = pyflow.Workflow("w", on_failure="stop")

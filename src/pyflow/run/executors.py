@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections import deque
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,47 +29,49 @@ class DaemonPool(concurrent.futures.Executor):
     """
 
     def __init__(self) -> None:
-        self._threads = 0
-        self._idle = 0
-        self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
-        self._draining = False
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._guard = threading.Lock()
+        self._idle = 0  # threads that wait for a job that is not promised to them yet
+        self._started = 0
+        self._released = False
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future[Any]:
-        """Run *fn* on a thread, as soon as one is free."""
+        """Run *fn* on an idle thread, or on a new one."""
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        with self._changed:
-            self._jobs.append((future, lambda: fn(*args, **kwargs)))
-            self._draining = False
-            if self._idle >= len(self._jobs):
-                self._changed.notify()
+        with self._guard:
+            self._released = False
+            new = self._idle == 0
+            if new:
+                self._started += 1
             else:
-                self._threads += 1
-                name = f"pyflow-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._idle -= 1
+        self._jobs.put((future, lambda: fn(*args, **kwargs)))
+        if new:
+            name = f"pyflow-{self._started}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
         return future
 
     def release(self) -> None:
-        """Let idle threads end; busy ones end after their work."""
-        with self._changed:
-            self._draining = True
-            self._changed.notify_all()
+        """Let idle threads end; busy ones end after their work, unless more is submitted."""
+        with self._guard:
+            self._released = True
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._jobs.put(None)
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                self._idle += 1
-                while not self._jobs and not self._draining:
-                    self._changed.wait()
-                self._idle -= 1
-                if not self._jobs:
-                    self._threads -= 1
+            job = self._jobs.get()
+            if job is None:
+                return
+            _run(*job)
+            del job
+            with self._guard:
+                if self._released:
                     return
-                future, call = self._jobs.popleft()
-            _run(future, call)
-            del future, call
+                self._idle += 1
 
 
 def _run(future: concurrent.futures.Future[Any], call: Callable[[], Any]) -> None:
