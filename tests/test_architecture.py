@@ -122,6 +122,19 @@ class TestTheClock:
         assert sorted(found) == ["pyflow.probes.file: time.time", "pyflow.run.engine: datetime.now"]
 
 
+class TestTheTests:
+    def test_never_sleep(self) -> None:
+        """No test passes real time by sleeping: waits are virtual, or for something that happens."""
+        tests = Path(__file__).parent
+        found = [
+            f"{path.relative_to(tests)}:{node.lineno}"
+            for path in sorted(tests.rglob("*.py"))
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep"
+        ]
+        assert found == []
+
+
 class TestState:
     def test_is_nowhere_in_a_module(self) -> None:
         """No module holds a list, set or dict that anything could change: those are instances'."""

@@ -274,7 +274,7 @@ class TestContext:
         }
 
     @pytest.mark.parametrize(
-        ("fn", "asynchronous"), [(tasks.use_context, False), (tasks.use_async_context, True)]
+        ("fn", "asynchronous"), [(tasks.sleep_for_ever, False), (tasks.sleep_for_ever_async, True)]
     )
     def test_cut(self, fn: Any, ends: tuple[Link, FakeEngine], *, asynchronous: bool) -> None:
         """A wait that the engine cuts short raises RunStopping, with its reason."""

@@ -566,7 +566,7 @@ class TestContext:
     def test_stop(self) -> None:
         """A wait that the engine refuses raises RunStopping in the task."""
         with pytest.raises(ChildFailed) as raised:
-            directly(call_directly(tasks.use_context))
+            directly(call_directly(tasks.sleep_for_ever))
 
         assert raised.value.seen.type == "pyflow.errors.RunStopping"
         assert raised.value.seen.text == "told to"

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -225,6 +224,14 @@ def facts(ctx: Context | AsyncContext) -> dict[str, Any]:
     }
 
 
+def sleep_for_ever(ctx: Context) -> None:
+    ctx.sleep(FOREVER)
+
+
+async def sleep_for_ever_async(ctx: AsyncContext) -> None:
+    await ctx.sleep(FOREVER)
+
+
 def ask_for_probe(ctx: Context) -> Any:
     assert "version" in ctx.params
     return ctx.params["probe"]
@@ -316,13 +323,13 @@ def write_garbage(text: str) -> None:
     data = text.encode("latin-1")
     for number in sockets():
         os.write(number, data)
-    time.sleep(FOREVER)
+    threading.Event().wait(FOREVER)
 
 
 def hang_up() -> None:
     for number in sockets():
         socket.socket(fileno=os.dup(number)).shutdown(socket.SHUT_WR)
-    time.sleep(FOREVER)
+    threading.Event().wait(FOREVER)
 
 
 # Hanging on -------------------------------------------------------------------------------
@@ -331,7 +338,7 @@ def hang_up() -> None:
 def hold_on(lifeline: str) -> None:
     """Hold *lifeline* open, here and in a program of its own, for ever."""
     _hold(lifeline, "holding")
-    time.sleep(FOREVER)
+    threading.Event().wait(FOREVER)
 
 
 async def hold_on_async(lifeline: str) -> None:
@@ -345,14 +352,14 @@ def hold_on_stubbornly(lifeline: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.write(end, b"TERM\n"))
     os.write(end, b"holding\n")
     while True:
-        time.sleep(FOREVER)
+        threading.Event().wait(FOREVER)
 
 
 def tidy_up(lifeline: str) -> None:
     end = _hold(lifeline, "")
     try:
         os.write(end, b"holding\n")
-        time.sleep(FOREVER)
+        threading.Event().wait(FOREVER)
     finally:
         os.write(end, b"tidy\n")
 
@@ -373,7 +380,7 @@ def leave_behind(lifeline: str) -> str:
 
 def leave_thread(lifeline: str) -> str:
     _hold(lifeline, "holding")
-    threading.Thread(target=time.sleep, args=(FOREVER,)).start()
+    threading.Thread(target=threading.Event().wait, args=(FOREVER,)).start()
     return "done"
 
 
@@ -381,7 +388,7 @@ def fork_and_die(lifeline: str) -> None:
     _hold(lifeline, "")
     if os.fork() == 0:
         os.write(1, b"")
-        time.sleep(FOREVER)
+        threading.Event().wait(FOREVER)
     end = os.open(lifeline, os.O_WRONLY)
     os.write(end, b"holding\n")
     os._exit(3)
