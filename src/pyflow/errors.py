@@ -6,6 +6,7 @@
     ├── TaskError                           an attempt of a task went wrong
     │   ├── TaskTimeout (also TimeoutError) it took longer than its timeout
     │   └── RecoveryError                   an undo, a repair or a finalizer went wrong
+    ├── ProcessFailed                       the process of an isolated task gave no answer
     ├── RunFailed                           `result.raise_for_status()` on a run that did not succeed
     ├── EngineError                         the engine was used in a way it cannot serve
     ├── ProbeError                          polling ended without the reading it waited for
@@ -42,6 +43,7 @@ __all__ = [
     "PollTimeout",
     "ProbeError",
     "Problem",
+    "ProcessFailed",
     "PyflowError",
     "RecoveryError",
     "RunFailed",
@@ -129,6 +131,19 @@ class TaskTimeout(TaskError, TimeoutError):
 
 class RecoveryError(TaskError):
     """An undo, a repair or a finalizer went wrong; `task` names what it was for."""
+
+
+class ProcessFailed(PyflowError):
+    """The process of an isolated task gave no answer: it died, or what it sent made no sense.
+
+    `code` is its exit code, negative where a signal ended it, None where it
+    had none yet. Worth another attempt by default, as any exception is.
+    """
+
+    def __init__(self, task: str, reason: str, *, code: int | None = None) -> None:
+        self.task = task
+        self.code = code
+        super().__init__(f"the process of {task!r} {reason}")
 
 
 class RunFailed(PyflowError):

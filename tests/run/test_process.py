@@ -26,12 +26,12 @@ from pyflow import DefinitionError, Engine, Environment, Result, Retry, Secret, 
 from pyflow.define.plan import Callee
 from pyflow.define.task import MISSING
 from pyflow.define.wiring import Input
-from pyflow.errors import CodecError, RunStopping, TaskTimeout
+from pyflow.errors import CodecError, ProcessFailed, RunStopping, TaskTimeout
 from pyflow.record.events import Event, Logged
 from pyflow.run import process
 from pyflow.run.context import Call
 from pyflow.run.failures import ChildFailed
-from pyflow.run.process import ProcessFailed, run_in_process
+from pyflow.run.process import run_in_process
 from support import isolated_tasks as tasks
 
 PATIENCE_S = 20.0

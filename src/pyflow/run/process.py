@@ -29,7 +29,7 @@ from pyflow.errors import (
     CodecError,
     DefinitionError,
     JournalError,
-    PyflowError,
+    ProcessFailed,
     RunStopping,
     TaskTimeout,
 )
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pyflow.errors import TaskError
     from pyflow.run.context import Call, Desk
 
-__all__ = ["ProcessFailed", "run_in_process"]
+__all__ = ["run_in_process"]
 
 GRACE_S = 2.0
 REAP_S = 5.0
@@ -62,15 +62,6 @@ sys.path[:] = json.loads(line.recv(size, socket.MSG_WAITALL) or sys.exit(1))
 from pyflow.run.child import main
 main(line)
 """
-
-
-class ProcessFailed(PyflowError):
-    """The process of an isolated task gave no answer: it died, or what it sent made no sense."""
-
-    def __init__(self, task: str, reason: str, *, code: int | None = None) -> None:
-        self.task = task
-        self.code = code
-        super().__init__(f"the process of {task!r} {reason}")
 
 
 async def run_in_process(
