@@ -259,7 +259,7 @@ async def wait_until_healthy(
     try:
         await ctx.poll(health, backoff=LOOKS, timeout=health_timeout)
     except TimeoutError as late:
-        seen = await ctx.read(health)  # a last look: its evidence goes in the audit trail
+        seen = await ctx.read(health)  # the last look of a poll may have been cut by its deadline
         said = f"{seen.evidence.get('status')} after {health_timeout}: {seen.evidence.get('body')}"
         raise UnhealthyError(f"{version} answers {said}") from late
 

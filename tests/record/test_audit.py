@@ -37,7 +37,7 @@ run r1 of shop
  9   +8.000 s  map expanded       deploy      2 items
 10   +9.000 s  task started       deploy[eu]  attempt 1: its dependencies succeeded
 11  +10.000 s  change recorded    deploy[eu]  weights: {"canary": 0} -> {"canary": 5}
-12  +11.000 s  reading taken      deploy[eu]  http is unhealthy after 3 looks, {"status": 503}
+12  +11.000 s  reading taken      deploy[eu]  unhealthy after 3 looks, {"status": 503}, says http
 13  +12.000 s  task failed        deploy[eu]  no attempt is left: OSError: no route to host
 14  +13.000 s  intent raised      deploy[eu]  rollback: a task failed
 15  +14.000 s  undo started       deploy[eu]  attempt 1
@@ -359,9 +359,9 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.UndoFailed("a", "why"), "why"),
     (ev.UndoBlocked("a", ["b"], "why"), "why"),
     (ev.FinalizerSucceeded("f", 0.5), "in 500.0 ms"),
-    (ev.ChangeRecorded("a", "r", None, 1.5), "r: null -> 1.5"),
-    (ev.ReadingTaken("a", "http", "healthy"), "http is healthy"),
-    (ev.ReadingTaken("a", "http", "healthy", {"s": 1}, 1), 'http is healthy after 1 look, {"s": 1}'),
+    (ev.ChangeRecorded("a", "r", None, 1.5), "r: none -> 1.5"),
+    (ev.ReadingTaken("a", "http", "healthy"), "healthy, says http"),
+    (ev.ReadingTaken("a", "http", "healthy", {"s": 1}, 1), 'healthy after 1 look, {"s": 1}, says http'),
     (ev.Logged("a", "m"), "m"),
     (ev.Logged("a", "m", {"k": "v"}), 'm {"k": "v"}'),
     (ev.CheckpointSaved("a", "k", [1]), "k=[1]"),

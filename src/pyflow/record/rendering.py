@@ -167,13 +167,15 @@ def _command(event: ev.CommandReceived) -> str:
 
 
 def _change(event: ev.ChangeRecorded) -> str:
-    return f"{event.resource}: {_value(event.before)} -> {_value(event.after)}"
+    before, after = ("none" if v is None else _value(v) for v in (event.before, event.after))
+    return f"{event.resource}: {before} -> {after}"
 
 
 def _reading(event: ev.ReadingTaken) -> str:
     calls = f" after {_count(event.calls, 'look')}" if event.calls else ""
     evidence = f", {_value(event.evidence)}" if event.evidence else ""
-    return f"{event.probe} is {event.health}{calls}{evidence}"
+    # The probe comes last: its repr is long, and what was seen matters more.
+    return f"{event.health}{calls}{evidence}, says {event.probe}"
 
 
 def _outcome(event: ev.OutcomeDecided) -> str:
