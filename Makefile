@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # The modules that decide: every branch of theirs is taken by a test.
-PURE := */run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
+PURE := */run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
 
 .PHONY: help demo test check lint types unit integration bench docs clean python
 

@@ -31,6 +31,7 @@ PURE = (
     "mapping",
     "maps",
     "recovery",
+    "retrying",
     "state",
     "states",
     "trying",

@@ -6,7 +6,8 @@ engine records the events in one commit, and only then carries the commands
 out; so whatever is under way has its record, and the decision to roll back
 is in the same commit as the failure that caused it.
 
-How a rollback is worked off is next door, in `pyflow.run.recovery`.
+The parts are next door: `joins` (may it run), `trying` (what follows a
+failure), `mapping` (maps), `undoing` (the rollback), `asked` (people).
 """
 
 from __future__ import annotations

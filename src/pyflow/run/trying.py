@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyflow.record import events as ev
 from pyflow.run import inputs as on
 from pyflow.run.recovery import matches
+from pyflow.run.retrying import next_try
 from pyflow.run.states import STOPPING
 
 if TYPE_CHECKING:
@@ -47,36 +48,26 @@ def attempt_raised(m: Machine, happening: on.AttemptRaised) -> None:
 def after_failure(m: Machine, state: TaskState) -> None:
     """Try again, repair, or let the failure count."""
     failure = m.failures[state.name]
-    retry = state.node.task.retry
     if m.is_stopping:
         m.fail(state, f"not tried again: {STOPPING}")
     elif state.leftover:
         m.fail(state, "not tried again: its last attempt is still running")
-    elif may_retry(state, failure):
-        assert retry is not None
-        delay_s = round(retry.delay_s(state.attempt, failure.chance), 6)
-        m.emit(ev.RetryScheduled(state.name, state.attempt + 1, delay_s))
-        m.commands.append(on.SetTimer(("retry", state.name), delay_s))
     else:
+        wait = next_try(state.node.task.retry, state.attempt, failure)
+        if not isinstance(wait, str):
+            m.emit(ev.RetryScheduled(state.name, state.attempt + 1, wait))
+            m.commands.append(on.SetTimer(("retry", state.name), wait))
+            return
         number = next_repair(state, failure)
         if number is None:
-            m.fail(state, why_final(state, failure))
+            m.fail(state, wait)
         else:
             m.queue.append(("repair", state, number))
 
 
 def may_go_on(state: TaskState, failure: on.Failure) -> bool:
-    return may_retry(state, failure) or next_repair(state, failure) is not None
-
-
-def may_retry(state: TaskState, failure: on.Failure) -> bool:
-    retry = state.node.task.retry
-    return (
-        retry is not None
-        and not failure.final
-        and state.attempt < retry.attempts
-        and matches(retry.on, failure.kinds)
-    )
+    another = next_try(state.node.task.retry, state.attempt, failure)
+    return not isinstance(another, str) or next_repair(state, failure) is not None
 
 
 def next_repair(state: TaskState, failure: on.Failure) -> int | None:
@@ -142,15 +133,3 @@ def leftover_returned(m: Machine, happening: on.LeftoverReturned) -> None:
     m.emit(ev.LeftoverEnded(state.name))
     if state.status == "waiting" and state.name in m.failures:
         after_failure(m, state)
-
-
-def why_final(state: TaskState, failure: on.Failure) -> str:
-    """Return why no further attempt is made."""
-    retry = state.node.task.retry
-    if failure.final:
-        return "another attempt could not help"
-    if retry is None:
-        return "it is tried once"
-    if state.attempt >= retry.attempts:
-        return f"tried {state.attempt} of {retry.attempts} times"
-    return f"{failure.error.type} is not worth another attempt"

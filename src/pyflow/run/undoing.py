@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyflow.record import events as ev
 from pyflow.run import inputs as on
-from pyflow.run.recovery import Rollback, matches, still_applied
+from pyflow.run.recovery import Rollback, still_applied
+from pyflow.run.retrying import next_try
 
 if TYPE_CHECKING:
     from pyflow.run.machine import Machine
@@ -54,17 +55,14 @@ def undo_raised(m: Machine, happening: on.UndoRaised) -> None:
     attempt, undo = state.undo_attempt, state.node.task.undo
     assert undo is not None
     m.emit(ev.UndoAttemptFailed(state.name, attempt, failure.error, happening.duration_s))
-    retry = undo.retry
+    wait = next_try(undo.retry, attempt, failure)
     if failure.leftover:
         m.emit(ev.UndoFailed(state.name, "its last try is still running"))
-    elif retry is None or attempt >= retry.attempts:
-        m.emit(ev.UndoFailed(state.name, f"tried {attempt} of {attempt} times"))
-    elif not matches(retry.on, failure.kinds):
-        m.emit(ev.UndoFailed(state.name, f"{failure.error.type} is not worth another try"))
+    elif isinstance(wait, str):
+        m.emit(ev.UndoFailed(state.name, wait))
     else:
-        delay_s = round(retry.delay_s(attempt, failure.chance), 6)
-        m.emit(ev.UndoRetryScheduled(state.name, attempt + 1, delay_s))
-        m.commands.append(on.SetTimer(("undo", state.name), delay_s))
+        m.emit(ev.UndoRetryScheduled(state.name, attempt + 1, wait))
+        m.commands.append(on.SetTimer(("undo", state.name), wait))
         m.undo_waits += 1
 
 
