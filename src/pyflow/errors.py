@@ -12,8 +12,12 @@
     ├── ProbeError                          polling ended without the reading it waited for
     │   └── PollTimeout (also TimeoutError)
     ├── JournalError                        the record could not be written or read
-    │   └── TamperedJournal                 the record is not what was written
+    │   ├── TamperedJournal                 the record is not what was written
+    │   └── JournalIntegrityError           the journal as a whole is not the one that was left
     ├── LockError                           a lock could not be taken or kept
+    │   ├── LockHeld                        somebody has it, and nobody is to wait
+    │   ├── LockLost                        somebody else has it by now
+    │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     └── HTTPError                           a request gave no usable answer
 
@@ -30,15 +34,19 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pyflow.protocols import Reading
+    from pyflow.protocols import Holder, Lease, Reading
 
 __all__ = [
     "CodecError",
     "DefinitionError",
     "EngineError",
     "HTTPError",
+    "IntegrityProblem",
     "JournalError",
+    "JournalIntegrityError",
     "LockError",
+    "LockHeld",
+    "LockLost",
     "Phase",
     "PollTimeout",
     "ProbeError",
@@ -46,6 +54,7 @@ __all__ = [
     "ProcessFailed",
     "PyflowError",
     "RecoveryError",
+    "RunAlive",
     "RunFailed",
     "RunStopping",
     "SecretError",
@@ -60,6 +69,11 @@ SHOWN_CHARS_MAX = 200
 
 Phase: TypeAlias = Literal["connect", "tls", "send", "headers", "body"]
 """How far a request came; name lookup is part of `connect`."""
+
+IntegrityProblem: TypeAlias = Literal[
+    "gone", "emptied", "behind", "rewritten", "no_head", "unreadable_head", "foreign_head"
+]
+"""What is wrong with a journal: the file itself, what it holds, or its head."""
 
 
 class PyflowError(Exception):
@@ -187,8 +201,54 @@ class TamperedJournal(JournalError):
         super().__init__(message)
 
 
+class JournalIntegrityError(JournalError):
+    """A journal on disk is not the one that was left: records, or the head that tells, are missing.
+
+    It was not opened, and nothing was changed. `path` is the journal, and
+    `problem` one word for what is wrong. Contrast `TamperedJournal`: there, a
+    single record gives it away.
+    """
+
+    def __init__(self, message: str, *, path: str, problem: IntegrityProblem) -> None:
+        self.path = path
+        self.problem: IntegrityProblem = problem
+        super().__init__(message)
+
+
 class LockError(PyflowError):
     """A lock could not be taken, or was lost."""
+
+
+class LockHeld(LockError):
+    """Another run has the lock or is next in line for it, and the policy is not to wait.
+
+    `holder` is who has it, or None where it is free and somebody is about to
+    take it. Contrast `RunAlive`: there, it is the very run that asks.
+    """
+
+    def __init__(self, message: str, *, holder: Holder | None = None) -> None:
+        self.holder = holder
+        super().__init__(message)
+
+
+class LockLost(LockError):
+    """A run that held a lock holds it no more, so what it was about to write was not written.
+
+    `lease` is what it had, and `epoch` the one that is current now.
+    """
+
+    def __init__(self, message: str, *, lease: Lease, epoch: int) -> None:
+        self.lease = lease
+        self.epoch = epoch
+        super().__init__(message)
+
+
+class RunAlive(LockError):
+    """A run asks for a lock that it holds already, and its `holder` is alive: one of them is too many."""
+
+    def __init__(self, message: str, *, holder: Holder) -> None:
+        self.holder = holder
+        super().__init__(message)
 
 
 class SecretError(PyflowError, ValueError):

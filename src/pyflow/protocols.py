@@ -9,10 +9,10 @@ that a plug-in author runs on their own implementation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pyflow.record.codec import Record
@@ -23,10 +23,12 @@ __all__ = [
     "Clock",
     "Executor",
     "Health",
+    "Holder",
     "Instance",
     "Journal",
     "Lease",
     "LockManager",
+    "LockPolicy",
     "MetricSource",
     "Notifier",
     "Platform",
@@ -37,11 +39,16 @@ __all__ = [
     "ServiceState",
 ]
 
+T = TypeVar("T")
+
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """Data that the record can hold as it is."""
 
 Health: TypeAlias = Literal["healthy", "unhealthy", "unknown"]
 """What a probe can say. Conflicting or missing evidence is `unknown`, never healthy."""
+
+LockPolicy: TypeAlias = Literal["wait", "fail"]
+"""What to do where another run has a lock: wait for it, or fail and say who that is."""
 
 
 class Clock(Protocol):
@@ -63,8 +70,20 @@ class Executor(Protocol):
     slot. A cancelled call must not pretend that the function has stopped.
     """
 
-    async def run(self, fn: Callable[[], Any], /) -> Any:
-        """Run *fn* and return what it returned, or raise what it raised."""
+    async def run(self, fn: Callable[[], Any], /, *, waits: bool = False) -> Any:
+        """Run *fn* and return what it returned, or raise what it raised.
+
+        With *waits*, *fn* may call `wait`.
+        """
+        ...
+
+    def wait(self, make: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Block the function that calls this until the loop has carried the coroutine out.
+
+        Called from inside a function that `run` was given with ``waits=True``,
+        and nowhere else. Returns what the coroutine that *make* makes
+        returned, or raises what it raised.
+        """
         ...
 
     def close(self) -> None:
@@ -80,11 +99,25 @@ class Journal(Protocol):
     one run by one engine at a time, in the order in which things happened.
     """
 
-    def append(self, run_id: str, events: Sequence[Event], /, *, at: datetime) -> Sequence[Record]:
+    def append(
+        self,
+        run_id: str,
+        events: Sequence[Event],
+        /,
+        *,
+        at: datetime,
+        fences: Sequence[Lease] = (),
+    ) -> Sequence[Record]:
         """Add *events* to the record of *run_id* in one commit and return their records.
+
+        *fences* are the locks that the run believes it holds. A journal that
+        is shared between processes checks them in that very commit, so a run
+        that has lost one writes nothing more. One that lives in a single
+        process, beside its locks, need not look at them.
 
         Raises:
             JournalError: Nothing was written.
+            LockLost: One of *fences* is not held any more. Nothing was written.
         """
         ...
 
@@ -114,20 +147,48 @@ class Lease:
     """The fencing token: it grows with every holder and never comes back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock."""
+
+    lease: Lease
+    """What they hold."""
+
+    is_alive: bool
+    """Whether the process that took it still runs; where it does not, the run is unfinished."""
+
+    host: str
+    """The machine that process is on."""
+
+    pid: int
+    """Its number there."""
+
+    since: datetime | None = None
+    """The instant at which it was taken; None where the manager has no clock."""
+
+
 class LockManager(Protocol):
     """**Protocol:** lets one run at a time touch a resource.
 
     Resources are taken all or none, in sorted order, so two runs never wait
-    for each other in a ring.
+    for each other in a ring. A resource whose last run is unfinished (its
+    holder died) or left residue is not free: that run alone may take it,
+    until somebody breaks the lock.
     """
 
-    async def acquire(self, run_id: str, resources: Sequence[str], /) -> Sequence[Lease]:
+    async def acquire(
+        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+    ) -> Sequence[Lease]:
         """Wait until every one of *resources* is free, and take them all.
 
-        A cancelled wait takes nothing.
+        Those who wait are served in the order in which they came. A cancelled
+        wait takes nothing.
 
         Raises:
-            LockError: The last run of one of them left residue there.
+            LockHeld: Another run has one of them, and *policy* is ``fail``.
+            RunAlive: This very run has one of them, and its holder is alive.
+            LockError: The last run of one of them is unfinished, or left
+                residue there.
         """
         ...
 
@@ -138,8 +199,12 @@ class LockManager(Protocol):
         """
         ...
 
-    def refusal(self, resources: Sequence[str], /) -> str | None:
-        """Return why one of *resources* cannot even be waited for, or None."""
+    def holder(self, resource: str, /) -> Holder | None:
+        """Return who holds *resource*, dead or alive, or None where nobody does."""
+        ...
+
+    def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
+        """Return why *run_id* cannot even wait for one of *resources*, or None."""
         ...
 
     def break_lock(self, resource: str, /) -> int:

@@ -36,11 +36,9 @@ def seconds(value: Span, *, what: str = "span", zero: bool = False) -> float:
         DefinitionError: *value* is no such span, is negative, or is more
             than a hundred years.
     """
-    reason = span_problem(value, zero=zero)
-    if reason is not None:
-        raise DefinitionError(what, [reason])
     number = _number(value)
-    assert number is not None
+    if number is None or not (0 < number <= SPAN_S_MAX or (number == 0 and zero)):
+        raise DefinitionError(what, [span_problem(value, zero=zero)])
     return number
 
 

@@ -1,9 +1,10 @@
 """The pages of the documentation: what is in them, how it is run, and what is taken from the code.
 
-    python tests/docs/pages.py      writes reference/api.md, reference/records.md and every output
+    make docs      writes reference/api.md, records.md and mutants.md, and every output
 
 Blocks of one page share a namespace and run in order. A block whose fence
-says ``python title="name.py"`` is a file that later blocks import, and
+says ``python title="name.py"`` is a file that later blocks import; one that
+is called ``test_….py`` is run by pytest, and prints what pytest says of it.
 ``python no-run: reason`` is for what needs a real server or a signal. What a
 block prints has to stand in a ``text`` block right below it.
 """
@@ -18,18 +19,20 @@ import io
 import itertools
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import types
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyflow
 import pyflow.probes
 import pyflow.run.result
 import pyflow.testing
+from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
 from pyflow.frozen import fields_of
 from pyflow.record import events
@@ -51,7 +54,8 @@ VARYING = (
     (re.compile(r"[0-9a-f]{64}|(?<=plan )[0-9a-f]{12}|(?<=tasks, )[0-9a-f]{12}"), "<hash>"),
     (re.compile(r"UTC on \S+"), "UTC on <host>"),
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
-    (re.compile(r"\+?\b\d+\.\d+ m?s\b"), "<span>"),
+    (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s\b"), "<span>"),
+    (re.compile(r"\b[\d,]+(?= a second)"), "<rate>"),
     (re.compile(r"[\w-]+\.(md|py):\d+"), "<place>"),
     (re.compile(r"─+"), "─"),
     (re.compile(r" +"), " "),
@@ -107,12 +111,32 @@ def played(page: Path, directory: Path) -> Iterator[tuple[Block, str]]:
         for block in blocks(page):
             if block.file is not None:
                 (directory / block.file).write_text(block.body)
+                if block.file.startswith("test_"):
+                    yield block, _tested(directory / block.file)
             elif block.runs:
                 code = compile("\n" * block.line + block.body, page.name, "exec")
                 printed = io.StringIO()
                 with contextlib.redirect_stdout(printed):
                     exec(code, vars(module))
                 yield block, printed.getvalue()
+
+
+def _tested(file: Path) -> str:
+    """Return what pytest says of *file*, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "_pyflow_pytestplugin", file.name],
+        cwd=file.parent,
+        env={
+            **{name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"},
+            "PYTHONPATH": str(ROOT / "src"),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # so that the plugin is loaded once
+            "COLUMNS": "80",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
 
 
 @contextlib.contextmanager
@@ -247,9 +271,47 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Errors": (pyflow, " ".join(n for n in pyflow.__all__ if _is_error(getattr(pyflow, n)))),
     "Version": (pyflow, "__version__"),
     "`pyflow.probes`": (pyflow.probes, " ".join(pyflow.probes.__all__)),
-    "`pyflow.testing`": (pyflow.testing, " ".join(pyflow.testing.__all__)),
+    "`pyflow.testing`: simulate": (
+        pyflow.testing,
+        "simulate Simulation SimulatedEngine SimulatedExecutor",
+    ),
+    "`pyflow.testing`: what a call comes to": (
+        pyflow.testing,
+        "Behaviour returns fails applied_then_fails takes hangs lies stale missing nan flaps original",
+    ),
+    "`pyflow.testing`: the world": (
+        pyflow.testing,
+        (
+            "World Release Load Change "
+            "SimulatedPlatform SimulatedRouter SimulatedProbe SimulatedMetrics SimulatedNotifier"
+        ),
+    ),
+    "`pyflow.testing`: explore": (
+        pyflow.testing,
+        (
+            "explore replay always Explored Fault FaultKind KINDS SimulatedFault "
+            "Exploration Counterexample Violation Progress"
+        ),
+    ),
+    "`pyflow.testing`: virtual time": (
+        pyflow.testing,
+        (
+            "run_virtual VirtualLoop VirtualClock Waiting "
+            "SimulationError SimulationDeadlock SimulationStalled"
+        ),
+    ),
+    "`pyflow.testing`: contract suites": (
+        pyflow.testing,
+        " ".join(name for name in pyflow.testing.__all__ if name.startswith("check_")),
+    ),
 }
-MADE_BY_PYFLOW = ("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe")
+GenericAlias = type(Literal["a"])
+MADE_BY_PYFLOW = (
+    *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
+    *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
+    *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
+    *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
+)
 """Classes, besides contexts and errors, that users are handed and do not make."""
 
 
@@ -265,6 +327,9 @@ def api_page() -> str:
 def _entry(name: str, value: Any) -> str:
     if isinstance(value, str):
         return f"### `{name}`\n\nThe version, as text.\n"
+    if not callable(value) or isinstance(value, GenericAlias):
+        code, words = _assigned(name)
+        return f"### `{name}`\n\n```\n{code}\n```\n\n{' '.join(words.split())}\n"
     handed = name in MADE_BY_PYFLOW or name.endswith("Context") or _is_error(value)
     lines = [f"### `{name}`", ""]
     if not handed:
@@ -273,6 +338,22 @@ def _entry(name: str, value: Any) -> str:
     if isinstance(value, type) and not _is_error(value):
         lines += [*_members(value), ""]
     return "\n".join(lines)
+
+
+def _assigned(name: str) -> tuple[str, str]:
+    """Return the statement that gives a constant its value, and what stands below it."""
+    for module in [m for key, m in sys.modules.items() if key.startswith("pyflow.")]:
+        source = inspect.getsource(module)
+        for statement, words in itertools.pairwise(ast.parse(source).body):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and ast.unparse(statement.target) == name
+                and isinstance(words, ast.Expr)
+            ):
+                return ast.get_source_segment(source, statement) or "", ast.literal_eval(
+                    words.value
+                )
+    raise LookupError(name)
 
 
 def _members(cls: type) -> Iterator[str]:
@@ -343,7 +424,8 @@ def _shown(parameter: inspect.Parameter | str) -> str:
     if isinstance(parameter, inspect.Parameter) and isinstance(parameter.annotation, str):
         hint = parameter.annotation
         text = text.replace(repr(hint), hint)
-    return text.replace("<factory>", "{}").replace("<class 'Exception'>", "Exception")
+    text = text.replace("<factory>", "{}").replace(repr(pyflow.testing.KINDS), "KINDS")
+    return re.sub(r"<class '(\w+)'>", r"\1", text)
 
 
 def _one_line(docstring: str | None) -> str:
@@ -357,6 +439,7 @@ def _one_line(docstring: str | None) -> str:
 GENERATED = {
     DOCS / "reference/records.md": records_page,
     DOCS / "reference/api.md": api_page,
+    DOCS / "reference/mutants.md": mutants_page,
 }
 
 

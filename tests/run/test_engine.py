@@ -13,6 +13,7 @@ import pytest
 
 import pyflow
 from pyflow.errors import EngineError
+from pyflow.protocols import Lease
 from pyflow.record.codec import Record
 from pyflow.record.events import Event
 from pyflow.record.memory import MemoryJournal
@@ -204,6 +205,7 @@ class TestPlainFunctions:
         assert calls == [1, 2]
         assert "leftover_ended" in kinds(result)
 
+    @pytest.mark.leaves("what waits for a thread that is given up is cancelled with the loop")
     def test_that_never_end(self) -> None:
         """A thread that outlives the drain is residue, never undone."""
         release = threading.Event()
@@ -820,7 +822,9 @@ class Broken(MemoryJournal):
         super().__init__()
         self.left = at
 
-    def append(self, run_id: str, events: Sequence[Event], /, *, at: datetime) -> list[Record]:
+    def append(
+        self, run_id: str, events: Sequence[Event], /, *, at: datetime, fences: Sequence[Lease] = ()
+    ) -> list[Record]:
         self.left -= 1
         if self.left < 0:
             raise OSError(28, "No space left on device")

@@ -165,6 +165,9 @@ class FakeDesk:
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         return {}
 
+    def block(self, make: Any) -> Any:
+        raise NotImplementedError
+
     async def wait(self, call: Call, waiting: Any) -> Any:
         waiting.cancel()
         raise RunStopping("told to")

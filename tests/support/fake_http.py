@@ -70,12 +70,25 @@ async def serving(
 ) -> AsyncGenerator[FakeHTTP]:
     """Serve *scripts*, one for each connection, the last one again and again."""
     turns = itertools.chain(scripts, itertools.repeat(scripts[-1]))
+    loop = asyncio.get_running_loop()
     open_now: set[asyncio.Task[None]] = set()
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def accept() -> asyncio.StreamReaderProtocol:
+        opening = asyncio.current_task()  # which the loop made, and waits in for the handshake
+        assert opening is not None
+        note(opening)
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), begin)
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        playing = loop.create_task(play(reader, writer))
+        note(playing)
+        playing.add_done_callback(lambda _: writer.close())
+
+    def note(task: asyncio.Task[None]) -> None:
         open_now.add(task)
+        task.add_done_callback(open_now.discard)
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with contextlib.suppress(OSError, EOFError):
                 fake.requests.append(await _request(reader))
@@ -88,17 +101,18 @@ async def serving(
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
-            open_now.discard(task)
 
-    server = await asyncio.start_server(play, host, 0, ssl=tls)
+    server = await loop.create_server(accept, host, 0, ssl=tls)
     fake = FakeHTTP(server.sockets[0].getsockname()[1], "https" if tls else "http")
     try:
         yield fake
     finally:
         server.close()
-        for task in list(open_now):
-            task.cancel()
-        await asyncio.gather(*open_now, return_exceptions=True)
+        await asyncio.sleep(0)  # a connection that has come in begins, and is seen
+        while open_now:
+            for task in list(open_now):
+                task.cancel()
+            await asyncio.gather(*open_now, return_exceptions=True)
         await server.wait_closed()
 
 

@@ -473,6 +473,7 @@ class TestExternal:
         assert run_virtual(main()) == 60.0
 
 
+@pytest.mark.leaves("a stall ends the loop, not its tasks")
 class TestStall:
     def test_thread(self, caplog: pytest.LogCaptureFixture) -> None:
         """A thread that does not come back is named once, with its place, and may end later."""

@@ -29,6 +29,7 @@ from pyflow.define.wiring import (
     Signature,
     Wirer,
     Wiring,
+    callee_of,
     is_async,
     outer,
     read_signature,
@@ -399,10 +400,10 @@ class Compiler:
     def callee(self, fn: Function, wiring: Wiring) -> Callee:
         """Return *fn* ready to be called; those without arguments are shared."""
         if wiring:
-            return Callee(fn, wiring, is_async(fn))
+            return callee_of(fn, wiring)
         key = id(fn)
         if key not in self._callees:
-            self._callees[key] = Callee(fn, (), is_async(fn))
+            self._callees[key] = callee_of(fn, ())
         return self._callees[key]
 
     def returns(self, task: Task) -> Decoder:

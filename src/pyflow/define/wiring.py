@@ -31,6 +31,7 @@ __all__ = [
     "Signature",
     "Wirer",
     "Wiring",
+    "callee_of",
     "innermost",
     "is_async",
     "outer",
@@ -76,6 +77,16 @@ class Callee:
 
     asynchronous: bool
     """Whether calling it gives something to await."""
+
+    waits: bool = False
+    """Whether it may ask its context to wait, which blocks where it runs."""
+
+
+def callee_of(fn: Function, wiring: Wiring) -> Callee:
+    """Return *fn* ready to be called."""
+    asynchronous = is_async(fn)
+    waits = not asynchronous and any(wire.kind == "ctx" for wire in wiring)
+    return Callee(fn, wiring, asynchronous, waits)
 
 
 @frozen

@@ -25,7 +25,7 @@ from pyflow.record.events import EVENTS, ErrorInfo, Event, RunFinished
 from pyflow.record.values import copied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "GENESIS",
@@ -35,7 +35,9 @@ __all__ = [
     "decode_line",
     "encode_line",
     "event_data",
+    "is_intact",
     "seal",
+    "seal_lines",
     "verify_chain",
 ]
 
@@ -174,26 +176,49 @@ def seal(
         JournalError: One of them cannot be written, or *at* has no time zone.
             None of them is sealed.
     """
+    return [record for record, _, _ in _sealed(run_id, events, at, seq, prev)]
+
+
+def seal_lines(
+    run_id: str, events: Iterable[Event], *, at: datetime, seq: int, prev: str
+) -> list[tuple[Record, str]]:
+    """Do what `seal` does, and return the stored form of each record beside it.
+
+    Raises:
+        JournalError: As for `seal`.
+    """
+    return [
+        (record, _line(record, head, tail))
+        for record, head, tail in _sealed(run_id, events, at, seq, prev)
+    ]
+
+
+def _sealed(
+    run_id: str, events: Iterable[Event], at: datetime, seq: int, prev: str
+) -> Iterator[tuple[Record, str, str]]:
+    """Yield the records of *events*, each with the two halves of its stored form."""
     at = _in_utc(at)
     text, run = _instant(at), encode_basestring_ascii(run_id)
-    records: list[Record] = []
     for event in events:
         seq += 1
         try:
-            digest = _digest(*_texts(text, event, prev, run, seq))
+            head, tail = _texts(text, event, prev, run, seq)
+            digest = _digest(head, tail)
         except UNWRITABLE as error:
             raise JournalError(
                 f"record {seq} of run {run_id!r} cannot be written: {type(event).__name__} holds "
                 f"what is not JSON data ({error}); put it through pyflow.record.values.encode"
             ) from error
-        records.append(Record(seq, run_id, at, event, prev, digest))
+        yield Record(seq, run_id, at, event, prev, digest), head, tail
         prev = digest
-    return records
 
 
 def encode_line(record: Record) -> str:
     """Return the stored form of *record*, without a line end."""
-    head, tail = _texts_of(record)
+    return _line(record, *_texts_of(record))
+
+
+def _line(record: Record, head: str, tail: str) -> str:
     return f'{head}"hash":"{record.hash}",{tail}'
 
 
@@ -249,8 +274,10 @@ def decode_event(kind: str, data: Mapping[str, Any]) -> Event:
         ) from error
 
 
-def verify_chain(records: Sequence[Record], *, complete: bool = False) -> None:
-    """Check that *records* are one run's, unbroken from its start and unchanged.
+def verify_chain(
+    records: Sequence[Record], *, after: Record | None = None, complete: bool = False
+) -> None:
+    """Check that *records* are one run's, unbroken from its start, or *after* one, and unchanged.
 
     Without *complete*, records missing at the end are not noticed, because a
     run that is still going looks just like that. With it, the last one must
@@ -259,15 +286,15 @@ def verify_chain(records: Sequence[Record], *, complete: bool = False) -> None:
     Raises:
         TamperedJournal: Names the number of the record that does not fit.
     """
-    prev = GENESIS
-    for seq, record in enumerate(records, start=1):
+    start, prev = (after.seq + 1, after.hash) if after else (1, GENESIS)
+    for seq, record in enumerate(records, start=start):
         if record.run_id != records[0].run_id:
             problem = f"belongs to run {record.run_id!r}"
         elif record.seq != seq:
             problem = f"has number {record.seq}: records are missing, repeated or out of order"
         elif record.prev != prev:
             problem = "does not follow from the one before it"
-        elif record.hash != _hash_of(record):
+        elif not is_intact(record):
             problem = "was changed after it was written"
         else:
             prev = record.hash
@@ -281,12 +308,12 @@ def verify_chain(records: Sequence[Record], *, complete: bool = False) -> None:
         _verify_end(records)
 
 
-def _hash_of(record: Record) -> str | None:
-    """Return the hash that *record* ought to have, or None if it cannot even be written."""
+def is_intact(record: Record) -> bool:
+    """Return whether *record* has the hash that it ought to have."""
     try:
-        return _digest(*_texts_of(record))
+        return record.hash == _digest(*_texts_of(record))
     except (JournalError, *UNWRITABLE):
-        return None
+        return False
 
 
 def _verify_end(records: Sequence[Record]) -> None:

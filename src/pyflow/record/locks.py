@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyflow.errors import LockError
-from pyflow.protocols import Lease
+from pyflow.errors import LockError, LockHeld, RunAlive
+from pyflow.protocols import Holder, Lease
+from pyflow.record.refusals import (
+    alive_text,
+    held_text,
+    in_line_text,
+    residue_text,
+    unfinished_text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pyflow.protocols import LockPolicy
 
 __all__ = ["MemoryLocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A lock that nobody holds and that is not free."""
+
+    lease: Lease
+    """What its last run had."""
+
+    since: datetime | None
+    """Since when it is so."""
+
+    residue: bool
+    """Whether the run gave it back so; else its holder died."""
 
 
 class MemoryLocks:
@@ -22,36 +48,45 @@ class MemoryLocks:
     Resources are taken all or none, and those who wait are served in the
     order in which they came. A resource where a run left residue is not
     free: only that run may take it, until somebody breaks the lock.
+
+    Args:
+        now: Tells the instants that errors name; they name none without it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], datetime | None] | None = None) -> None:
+        self._now: Callable[[], datetime | None] = now if now is not None else _nobody_knows
         self._guard = threading.Lock()
         self._held: dict[str, Lease] = {}
+        self._since: dict[str, datetime | None] = {}
         self._epochs: dict[str, int] = {}
-        self._spoiled: dict[str, str] = {}
-        self._waiting: dict[object, tuple[asyncio.Future[None], list[str]]] = {}
+        self._left: dict[str, _Left] = {}
+        self._waiting: dict[object, tuple[asyncio.Future[None], str, list[str]]] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryLocks held={len(self._held)} waiting={len(self._waiting)}>"
 
-    async def acquire(self, run_id: str, resources: Sequence[str], /) -> list[Lease]:
+    async def acquire(
+        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+    ) -> list[Lease]:
         """Wait until every one of *resources* is free, and take them all, in sorted order.
 
         Raises:
-            LockError: Another run left residue on one of them.
+            LockHeld: Another run has one of them, and *policy* is ``fail``.
+            RunAlive: *run_id* has one of them already.
+            LockError: Another run left residue on one of them, or died there.
         """
         wanted = sorted(set(resources))
         place = object()  # keeps its turn while futures come and go
         try:
             while True:
                 with self._guard:
-                    refusal = self.refusal(wanted, run_id=run_id)
-                    if refusal is not None:
-                        raise LockError(refusal)
-                    if not self._in_the_way(wanted, place):
+                    self._check(wanted, run_id)
+                    if not self._in_the_way(self._contested(wanted), place):
                         return self._take(run_id, wanted)
+                    if policy == "fail":
+                        raise self._taken(wanted)
                     turn = asyncio.get_running_loop().create_future()
-                    self._waiting[place] = (turn, wanted)
+                    self._waiting[place] = (turn, run_id, wanted)
                 await turn
         finally:
             with self._guard:
@@ -65,32 +100,90 @@ class MemoryLocks:
                 if self._held.get(lease.resource) == lease:
                     del self._held[lease.resource]
                     if residue:
-                        self._spoiled[lease.resource] = lease.run_id
+                        self._left[lease.resource] = _Left(lease, self._now(), residue=True)
             self._wake()
 
     def break_lock(self, resource: str, /) -> int:
         """Free *resource* whatever its state, and return its new epoch; the old lease is void."""
         with self._guard:
             self._held.pop(resource, None)
-            self._spoiled.pop(resource, None)
+            self._left.pop(resource, None)
             self._epochs[resource] = self._epochs.get(resource, 0) + 1
             self._wake()
             return self._epochs[resource]
 
     def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
         """Return why *run_id* cannot even wait for one of *resources*, or None."""
-        for resource in resources:
-            if self._spoiled.get(resource, run_id) != run_id:
-                return (
-                    f"{resource!r} is not free: run {self._spoiled[resource]} left residue there; "
-                    "clean up, then engine.break_lock(resource, by=..., reason=...)"
-                )
+        try:
+            self._check(resources, run_id)
+        except LockError as error:
+            return str(error)
         return None
+
+    def holder(self, resource: str, /) -> Holder | None:
+        """Return who holds *resource*, or None where nobody does."""
+        left = self._left.get(resource)
+        if left is not None and not left.residue:
+            return self._holder(left.lease, is_alive=False)
+        lease = self._held.get(resource)
+        return self._holder(lease, is_alive=True) if lease is not None else None
+
+    def orphan(self) -> None:
+        """Let every holder count as dead from now on, as if its process had been killed."""
+        with self._guard:
+            for lease in self._held.values():
+                self._left[lease.resource] = _Left(lease, self._now(), residue=False)
+            self._held.clear()
+            self._wake()
+
+    def copy(self) -> MemoryLocks:
+        """Return locks in the same state, for which nobody waits."""
+        copied = MemoryLocks(now=self._now)
+        with self._guard:
+            copied._held.update(self._held)
+            copied._since.update(self._since)
+            copied._epochs.update(self._epochs)
+            copied._left.update(self._left)
+        return copied
+
+    def _check(self, resources: Sequence[str], run_id: str | None) -> None:
+        for resource in resources:
+            left = self._left.get(resource)
+            if left is not None and left.lease.run_id != run_id:
+                raise LockError(self._why_left(left))
+            lease = self._held.get(resource)
+            if lease is not None and lease.run_id == run_id:
+                holder = self._holder(lease, is_alive=True)
+                raise RunAlive(alive_text(holder, now=self._now()), holder=holder)
+
+    def _why_left(self, left: _Left) -> str:
+        if not left.residue:
+            return unfinished_text(self._holder(left.lease, is_alive=False), now=self._now())
+        resource, run_id = left.lease.resource, left.lease.run_id
+        return residue_text(resource, run_id, since=left.since, now=self._now())
+
+    def _taken(self, resources: Sequence[str]) -> LockHeld:
+        """Return the error for whoever does not want to wait for *resources*."""
+        for resource in resources:
+            lease = self._held.get(resource)
+            if lease is not None:
+                holder = self._holder(lease, is_alive=True)
+                return LockHeld(held_text(holder, now=self._now()), holder=holder)
+        shared = ((s, r) for _, r, wanted in self._waiting.values() for s in wanted)
+        return LockHeld(next(in_line_text(s, r) for s, r in shared if s in resources))
+
+    def _holder(self, lease: Lease, *, is_alive: bool) -> Holder:
+        since = self._since.get(lease.resource)
+        return Holder(lease, is_alive, os.uname().nodename, os.getpid(), since)
+
+    def _contested(self, resources: Sequence[str]) -> list[str]:
+        """Return those that somebody else could take; what a run has left is its own to take."""
+        return [resource for resource in resources if resource not in self._left]
 
     def _in_the_way(self, resources: Sequence[str], place: object) -> bool:
         if any(resource in self._held for resource in resources):
             return True
-        for other, (turn, wanted) in self._waiting.items():
+        for other, (turn, _, wanted) in self._waiting.items():
             if other is place:
                 return False
             if not turn.get_loop().is_closed() and not set(wanted).isdisjoint(resources):
@@ -100,22 +193,27 @@ class MemoryLocks:
     def _take(self, run_id: str, resources: Sequence[str]) -> list[Lease]:
         leases: list[Lease] = []
         for resource in resources:
-            self._spoiled.pop(resource, None)
+            self._left.pop(resource, None)
             self._epochs[resource] = self._epochs.get(resource, 0) + 1
             self._held[resource] = Lease(resource, run_id, self._epochs[resource])
+            self._since[resource] = self._now()
             leases.append(self._held[resource])
         return leases
 
     def _wake(self) -> None:
         """Have those look again who may go on now: nobody who holds or came earlier is in the way."""
         taken = set(self._held)
-        for turn, wanted in self._waiting.values():
+        for turn, _, wanted in self._waiting.values():
             loop = turn.get_loop()
-            if taken.isdisjoint(wanted) or not self._spoiled.keys().isdisjoint(wanted):
+            if taken.isdisjoint(wanted) or not self._left.keys().isdisjoint(wanted):
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(_done, turn)
             if not loop.is_closed():
                 taken.update(wanted)
+
+
+def _nobody_knows() -> None:
+    return None
 
 
 def _done(turn: asyncio.Future[None]) -> None:

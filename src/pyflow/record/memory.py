@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from pyflow.protocols import Lease
     from pyflow.record.events import Event
 
 __all__ = ["MemoryJournal"]
@@ -21,8 +22,16 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._runs: dict[str, list[Record]] = {}
 
-    def append(self, run_id: str, events: Sequence[Event], /, *, at: datetime) -> list[Record]:
-        """Add *events* to the record of *run_id*, all or none.
+    def append(
+        self,
+        run_id: str,
+        events: Sequence[Event],
+        /,
+        *,
+        at: datetime,
+        fences: Sequence[Lease] = (),  # noqa: ARG002 - whoever could take a lock away is in here
+    ) -> list[Record]:
+        """Add *events* to the record of *run_id*, all or none; *fences* are taken at their word.
 
         Raises:
             JournalError: One of them cannot be written. Nothing was added.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["heading_of", "table_of"]
+__all__ = ["detail_of", "heading_of", "table_of"]
 
 HEAD = ("#", "time", "what", "task", "detail")
 TASK_COLUMNS_MAX = 48
@@ -54,7 +54,7 @@ def table_of(records: Sequence[Record]) -> list[str]:
             f"{(record.at - start).total_seconds():+.3f} s",
             record.kind.replace("_", " "),
             _fitted(record.task or getattr(record.event, "name", ""), TASK_COLUMNS_MAX),
-            _fitted(_detail(record.event), DETAIL_COLUMNS_MAX),
+            _fitted(detail_of(record.event), DETAIL_COLUMNS_MAX),
         )
         for record in records
     ]
@@ -92,7 +92,7 @@ def _columns(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _detail(event: ev.Event) -> str:
+def detail_of(event: ev.Event) -> str:
     """Return what *event* says, in a sentence."""
     words = _WORDS.get(type(event))
     if words is None:

@@ -16,7 +16,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -29,6 +29,7 @@ from pyflow.record.codec import event_data
 from pyflow.record.values import encode
 from pyflow.run.calls import make_context, not_awaitable
 from pyflow.run.context import AsyncContext, Call, Context
+from pyflow.run.executors import wait_from_thread
 from pyflow.run.failures import Seen, see
 from pyflow.run.parcels import frame, locate, receive, unpack
 
@@ -251,6 +252,10 @@ class ChildDesk:
             if scope.expired():
                 raise RunStopping(reasons[0]) from None
             raise
+
+    def block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Block this thread until the loop aside has carried the coroutine out."""
+        return wait_from_thread(self.loop, make)
 
 
 # The line ---------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pyflow.errors import ProbeError
@@ -62,6 +61,10 @@ class Desk(Protocol):
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
         """Wait, unless the run stops or the call is over first."""
+        ...
+
+    def block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Block the plain function that calls until the loop has carried the coroutine out."""
         ...
 
 
@@ -291,27 +294,10 @@ class Context(Facts):
         )
 
     def _block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        loop = self._desk.loop
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is loop:
-            raise RuntimeError(
-                'a wait of a plain function with isolation="inline" would block the whole run; '
-                "make the function async, or leave isolation= out"
-            )
-        return asyncio.run_coroutine_threadsafe(_parked(loop, make), loop).result()
+        return self._desk.block(make)
 
 
 class RecoveryContext(RecoveryFacts, Context):
     """The run, seen from inside an undo, a repair or a finalizer that is plain."""
 
     __slots__ = ()
-
-
-async def _parked(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Serve a thread that waits; a loop in virtual time may let time pass meanwhile."""
-    parked = getattr(loop, "parked", nullcontext)
-    with parked():
-        return await make()

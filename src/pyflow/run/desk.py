@@ -14,9 +14,10 @@ from pyflow.run.state import no_task
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from pyflow.define.environment import Environment, Parameters
+    from pyflow.protocols import Executor
     from pyflow.record.events import Event
     from pyflow.run.context import Call
     from pyflow.run.inputs import Happening
@@ -39,6 +40,7 @@ class RunDesk:
         parameters: Parameters,
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
+        executor: Executor,
         post: Callable[[Happening], None],
     ) -> None:
         self.run_id = run_id
@@ -48,6 +50,7 @@ class RunDesk:
         self.rng = rng
         self._state = state
         self._parameters = parameters
+        self._executor = executor
         self._post = post
         self._waits: dict[asyncio.Timeout, Call] = {}
         self._checkpoints: dict[str, dict[str, Any]] = {}
@@ -98,18 +101,32 @@ class RunDesk:
                 try:
                     return await waiting
                 finally:
-                    del self._waits[scope]
+                    self._waits.pop(scope, None)
         except TimeoutError:
             if scope.expired():
                 raise _cut_short(call) from None
             raise
 
+    def block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Block the plain function that calls until the loop has carried the coroutine out.
+
+        Raises:
+            RuntimeError: It runs on the loop itself.
+        """
+        if _running_loop() is self.loop:
+            raise RuntimeError(
+                'a wait of a plain function with isolation="inline" would block the whole run; '
+                "make the function async, or leave isolation= out"
+            )
+        return self._executor.wait(make)
+
     def cut_waits(self, only: Call | None = None) -> None:
         """Cut short every wait that is not shielded, or those of one call alone."""
         if only is None:
             self._stopped = True
-        for scope, call in self._waits.items():
+        for scope, call in list(self._waits.items()):
             if call is only or (only is None and not call.shielded):
+                del self._waits[scope]  # it cannot be cut twice
                 scope.reschedule(self.loop.time())
 
 

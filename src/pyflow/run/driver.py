@@ -73,6 +73,7 @@ class Driver:
             parameters=parameters,
             loop=loop,
             rng=rng,
+            executor=caller.executor,
             post=self.post,
         )
         self.worker = Worker(
@@ -91,7 +92,7 @@ class Driver:
         self._clock = clock
         self._slots = slots
         self._locks = locks
-        self._redactor = redactor
+        self.redactor = redactor
         self._on_end = on_end
         self._inbox: deque[on.Happening] = deque()
         self._awake = False
@@ -183,8 +184,8 @@ class Driver:
             self._change_rest()
 
     def _commit(self, events: list[Event]) -> None:
-        if self._redactor:
-            events = [redacted(event, self._redactor) for event in events]
+        if self.redactor:
+            events = [redacted(event, self.redactor) for event in events]
         self._journal.append(self.run_id, events, at=self._clock.now())
         for listener in tuple(self.listeners):
             listener()

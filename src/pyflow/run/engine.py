@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment
     from pyflow.define.policies import Isolation
-    from pyflow.protocols import Clock, Journal, LockManager
+    from pyflow.protocols import Clock, Executor, Journal, LockManager
     from pyflow.run.result import Result
 
 __all__ = ["Engine", "SystemClock"]
@@ -77,6 +77,8 @@ class Engine:
             LANG, LC_ALL, TZ, HOME and TMPDIR.
         environ: The environment to read the CI context from; the process's
             own unless given.
+        executor: Where plain functions run; on threads of the engine's own
+            unless given.
         clock: What the records' instants come from.
         seed: Makes run ids and jitter repeatable.
     """
@@ -92,6 +94,7 @@ class Engine:
         secrets: Iterable[Secret] = (),
         pass_env: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
     ) -> None:
@@ -119,7 +122,7 @@ class Engine:
         self._secrets = tuple(secrets)
         self._environ = dict(os.environ if environ is None else environ)
         kept = (*KEPT_VARIABLES, *pass_env)
-        self._executor = ThreadExecutor()
+        self._executor: Executor = executor if executor is not None else ThreadExecutor()
         self._caller = Caller(
             self._executor, isolation, {k: os.environ[k] for k in kept if k in os.environ}
         )

@@ -10,13 +10,18 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
+from contextlib import nullcontext
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["DaemonPool", "ThreadExecutor"]
+__all__ = ["DaemonPool", "ThreadExecutor", "wait_from_thread"]
+
+T = TypeVar("T")
+_LOOP: contextvars.ContextVar[asyncio.AbstractEventLoop] = contextvars.ContextVar("pyflow_loop")
+"""The loop that a thread works for."""
 
 Job = tuple["concurrent.futures.Future[Any]", "Callable[[], Any]"]
 
@@ -91,12 +96,32 @@ class ThreadExecutor:
     def __init__(self) -> None:
         self._pool = DaemonPool()
 
-    async def run(self, fn: Callable[[], Any], /) -> Any:
+    async def run(self, fn: Callable[[], Any], /, *, waits: bool = False) -> Any:
         """Run *fn* on a thread. Cancelling the wait does not stop the thread."""
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
+        if waits:
+            context.run(_LOOP.set, loop)
         return await loop.run_in_executor(self._pool, lambda: context.run(fn))
+
+    def wait(self, make: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Block this thread until the loop that it works for has carried the coroutine out."""
+        return wait_from_thread(_LOOP.get(), make)
 
     def close(self) -> None:
         """Let idle threads end."""
         self._pool.release()
+
+
+def wait_from_thread(
+    loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]
+) -> T:
+    """Block this thread until *loop*, which runs on another, has carried the coroutine out."""
+    return asyncio.run_coroutine_threadsafe(_parked(loop, make), loop).result()
+
+
+async def _parked(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Serve a thread that waits; a loop in virtual time may let time pass meanwhile."""
+    parked = getattr(loop, "parked", nullcontext)
+    with parked():
+        return await make()

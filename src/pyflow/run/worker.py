@@ -230,13 +230,18 @@ class Worker:
         self, callee: Callee, arguments: dict[str, Any], task: Task | None, timeout_s: float | None
     ) -> Any:
         def run() -> Any:
-            return not_awaitable(callee.fn(**arguments))
+            try:
+                return not_awaitable(callee.fn(**arguments))
+            except StopIteration as error:  # no future can hold one; coroutines do the same
+                raise RuntimeError("the function raised StopIteration") from error
 
+        run.__qualname__ = getattr(callee.fn, "__qualname__", run.__qualname__)
         if task is not None and task.isolation == "inline":
             return run()
+        calling = self._caller.executor.run(run, waits=callee.waits)
         if timeout_s is None:
-            return await self._caller.executor.run(run)
-        running = asyncio.ensure_future(self._caller.executor.run(run))
+            return await calling
+        running = asyncio.ensure_future(calling)
         scope = asyncio.timeout(timeout_s)
         try:
             async with scope:

@@ -30,7 +30,7 @@ class VirtualTime(asyncio.SelectorEventLoop):
     _clock_resolution: float  # asyncio's own, under the name that it has in every version
 
     def __init__(self, selector: selectors.BaseSelector, *, start_s: float) -> None:
-        self._now = start_s
+        self.start_s = self._now = start_s
         super().__init__(selector)
         self._move_to(start_s)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 
 from pyflow.testing.clock import VirtualClock, running_loop
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 STALL_S = 5.0
 TURNS_MAX = 1_000_000
+GRACE_S = 3_600.0
+"""How much virtual time the clean-up of a cancelled task may take, when a loop is rewound."""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -111,6 +114,8 @@ class VirtualLoop(WorkingLoop):
         self._turns = 0
         self._tasks_made = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self.on_jump: Callable[[float], None] | None = None
+        """Called before each jump with the time that the next timer is set for; it may set others."""
         selector = _Selector()
         selector.decide = self._select
         super().__init__(selector, start_s=start_s)
@@ -151,6 +156,35 @@ class VirtualLoop(WorkingLoop):
             timer.cancel()
         return left
 
+    async def rewind(self, start_s: float = 0.0) -> bool:
+        """Cancel whatever is left, and begin again at *start_s*, as a new loop would.
+
+        Returns:
+            Whether everything ended, given an hour for it; otherwise the loop
+            is of no further use, and can be abandoned.
+        """
+        tasks = sorted(asyncio.all_tasks(self) - {asyncio.current_task()}, key=hash)
+        for task in tasks:
+            task.cancel()
+        if tasks and (await asyncio.wait(tasks, timeout=GRACE_S))[1]:
+            return False
+        for timer in self._scheduled:
+            timer.cancel()
+        await self.wait_idle()
+        self._scheduled.clear()
+        self._tasks_made = self._turns = 0
+        self._move_to(start_s)
+        return True
+
+    def abandon(self) -> None:
+        """Close the loop over tasks that do not end when they are cancelled."""
+        for task in sorted(asyncio.all_tasks(self), key=hash):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
+            coro = cast("Coroutine[Any, Any, Any]", task.get_coro())
+            with suppress(RuntimeError):  # it would not be closed either
+                coro.close()
+        self.close()
+
     def _make_task(
         self, _: object, coro: Any, *, name: str | None = None, **kw: Any
     ) -> asyncio.Task[Any]:
@@ -177,12 +211,13 @@ class VirtualLoop(WorkingLoop):
             self._turns += 1
             return [] if self._turns <= self.turns_max else self._spinning()
 
+        if not self._idle_waiters:
+            self._jump()
+            return []
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if not waiters:
-            self._jump()
         return []
 
     def _jump(self) -> None:
@@ -190,7 +225,10 @@ class VirtualLoop(WorkingLoop):
         # fall short of `when`, and then the loop would turn for ever.
         when = self._scheduled[0].when() if self._scheduled else math.inf
         if when == math.inf:
-            raise SimulationDeadlock(self._waiting(), at_s=self._now)
+            raise SimulationDeadlock(self.waiting(), at_s=self._now)
+        if self.on_jump is not None:
+            self.on_jump(when)
+            when = self._scheduled[0].when()
         self._turns = 0
         self._move_to(when)
 
@@ -198,11 +236,12 @@ class VirtualLoop(WorkingLoop):
         turns, self._turns = self._turns - 1, 0
         raise SimulationStalled(
             f"the loop took {turns:,} turns at {self._now:.6f} s and could still run, so time "
-            f"never moves; a task spins, one of{listed(self._waiting())}\n"
+            f"never moves; a task spins, one of{listed(self.waiting())}\n"
             "Let it wait for something, or sleep for longer than 0 s."
         )
 
-    def _waiting(self) -> list[Waiting]:
+    def waiting(self) -> list[Waiting]:
+        """Return every task and every parked thread, and where it is."""
         tasks = sorted(asyncio.all_tasks(self), key=hash)
         waiting = [Waiting(task.get_name(), where_task(task)) for task in tasks]
         return waiting + self._works.waiting()

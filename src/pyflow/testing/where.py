@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["name_of", "where_task", "where_thread"]
 
@@ -46,10 +50,22 @@ def where_task(task: asyncio.Task[Any]) -> str:
 
 def where_thread(ident: int | None) -> str:
     """Return the call that the thread *ident* is in."""
-    frame = None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001
+    frame = None if ident is None else _frames().get(ident)
     if frame is None:
         return "not on a thread that the loop started"
     return _place(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno)
+
+
+def _frames() -> dict[int, FrameType]:
+    # Python 3.11 holds a lock meanwhile that ending threads need, and hangs if
+    # it collects garbage there and so lets one of them run (gh-106883).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()  # noqa: SLF001
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _place(name: str, path: str, line: int | None) -> str:

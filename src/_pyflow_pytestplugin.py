@@ -1,0 +1,119 @@
+"""The pytest plugin of pyflow: fixtures for simulated deployments, and seeds that can be replayed.
+
+It stands beside the package, because pytest loads it in every session of
+everybody who has pyflow installed: it imports nothing until a fixture is used.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from pyflow.testing import SimulatedEngine, SimulatedNotifier, Simulation, World
+
+SEED = pytest.StashKey[int]()
+SIMULATED = pytest.StashKey[list[str]]()
+SHOWN_MAX = 3
+DIGITS_MAX = 40
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--pyflow-seed``."""
+    parser.getgroup("pyflow").addoption(
+        "--pyflow-seed",
+        default="0",
+        metavar="N|random",
+        help="seed of every simulated world, engine and run (default: 0)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the seed, once for the whole session."""
+    text = str(config.getoption("--pyflow-seed"))
+    if text == "random":
+        import secrets
+
+        config.stash[SEED] = secrets.randbelow(2**31)
+    elif text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX:
+        config.stash[SEED] = int(text)
+    else:
+        raise pytest.UsageError(
+            f"--pyflow-seed={text!r}: give a whole number from 0, of up to {DIGITS_MAX} digits, "
+            "or the word random"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say, under a test that failed, what was simulated and how to do it again."""
+    report = yield
+    simulated = item.stash.get(SIMULATED, None)
+    if simulated is not None and report.failed:
+        seed = item.config.stash[SEED]
+        lines = [*simulated[-SHOWN_MAX:], f"replay: pytest {_place(item)} --pyflow-seed={seed}"]
+        report.sections.append(("pyflow simulation", "\n\n".join(lines)))
+    return report
+
+
+def _place(item: pytest.Item) -> str:
+    """Return what names *item* on a command line, in the directory that pytest was called in."""
+    path, *names = item.nodeid.split("::")
+    path = os.path.relpath(item.config.rootpath / path, item.config.invocation_params.dir)
+    return shlex.quote("::".join([path, *names]))
+
+
+@pytest.fixture
+def pyflow_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this session, as ``--pyflow-seed`` gives it."""
+    request.node.stash[SIMULATED] = []
+    return request.config.stash[SEED]
+
+
+@pytest.fixture
+def pyflow_world(pyflow_seed: int) -> World:
+    """An empty simulated infrastructure."""
+    from pyflow.testing import World
+
+    return World(seed=pyflow_seed)
+
+
+@pytest.fixture
+def pyflow_notifications(pyflow_world: World) -> SimulatedNotifier:
+    """The notifier of `pyflow_world`; what it was told is in its ``sent``."""
+    return pyflow_world.notifier
+
+
+@pytest.fixture
+def pyflow_engine(pyflow_seed: int) -> Iterator[SimulatedEngine]:
+    """An engine in virtual time: ``execute`` takes milliseconds, whatever the workflow waits for."""
+    from pyflow.testing import SimulatedEngine
+
+    with SimulatedEngine(seed=pyflow_seed) as engine:
+        yield engine
+
+
+@pytest.fixture
+def pyflow_simulation(
+    request: pytest.FixtureRequest, pyflow_seed: int, pyflow_world: World
+) -> Callable[..., Simulation]:
+    """`pyflow.testing.simulate`, with the session's seed and in `pyflow_world`.
+
+    Where the test fails, what it simulated is shown below the failure.
+    """
+    from pyflow.testing import simulate
+
+    def simulated(workflow: Any, **options: Any) -> Simulation:
+        options = {"seed": pyflow_seed, "world": pyflow_world, **options}
+        simulation = simulate(workflow, **options)
+        request.node.stash[SIMULATED].append(str(simulation))
+        return simulation
+
+    return simulated

@@ -1,0 +1,171 @@
+"""What has to hold in every run, whatever goes wrong.
+
+An invariant looks at a finished run, or at every change of the world, and says
+in a sentence what is broken, or None. These are the ones that every rollout
+has to keep; users add their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyflow.run.states import RUN_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
+
+    from pyflow.testing.exploration.explored import Explored
+    from pyflow.testing.world import World
+
+__all__ = ["AT_ANY_TIME", "AT_EVERY_CHANGE", "AT_THE_END", "facts_left"]
+
+LYING_WRITES = frozenset({"lies"})
+LYING_READS = frozenset({"stale", "flipped"})
+
+
+# At the end of a run ----------------------------------------------------------------------
+
+
+def ends(run: Explored) -> str | None:
+    """Every run ends in a defined state, within bounded virtual time."""
+    if run.engine_error is not None:
+        return f"the engine gave up while it was {run.status}: {run.engine_error}"
+    if run.status in RUN_ENDS or run.status in ("held", "crashed"):
+        return None
+    waits = "".join(f"\n    {one}" for one in run.waiting)
+    return f"it is still {run.status} after {run.elapsed_s:g} s of virtual time; these wait:{waits}"
+
+
+def rolled_back_is_as_before(run: Explored) -> str | None:
+    """After `rolled_back`, versions, capacity, weights and configuration are as before."""
+    if run.status != "rolled_back":
+        return None
+    return _claimed(run)
+
+
+def residue_is_complete(run: Explored) -> str | None:
+    """Nothing that is still applied is missing from the residue."""
+    if run.status != "rollback_failed":
+        return None
+    return _claimed(run)
+
+
+def _claimed(run: Explored) -> str | None:
+    """Return what differs from before although everyone who touched it claims to be undone."""
+    kinds = {fault.kind for fault in run.faults}
+    if kinds & LYING_WRITES and kinds & LYING_READS:
+        return None  # one who wrote lied, and one who looked lied: nobody could know
+    for what, (before, after) in facts_left(run).items():
+        authors: AbstractSet[str | None] = run.authors.get(what) or set()
+        if authors and None not in authors and all(map(run.is_undone, authors)):
+            who = ", ".join(sorted(map(str, authors)))
+            return f"{what} is {after!r}, and was {before!r} before; {who} counts as undone"
+    return None
+
+
+def locks_are_released(run: Explored) -> str | None:
+    """Locks are released if and only if the run has ended without residue."""
+    if run.status == "crashed":
+        return None
+    over = run.status in RUN_ENDS
+    for resource in run.plan.locks:
+        holder = run.locks.holder(resource)
+        held = holder is not None and holder.lease.run_id == run.id
+        others_are_barred = run.locks.refusal([resource]) is not None
+        barred = others_are_barred and run.locks.refusal([resource], run_id=run.id) is None
+        if over and held:
+            return f"the run has ended as {run.status} and still holds {resource!r}"
+        if over and barred is not bool(run.residue):
+            left = ", ".join(run.residue) or "nothing"
+            free = "barred" if barred else "free"
+            return f"{resource!r} is {free}, and what the run left is: {left}"
+        if run.status == "held" and not held:
+            return f"the run is held and no longer holds {resource!r}"
+    return None
+
+
+def no_secret_is_written(run: Explored) -> str | None:
+    """No secret is in any record, nor in any notification."""
+    if not run.redactor:
+        return None
+    for number, event in enumerate(run.events, start=1):
+        path = run.redactor.find(_plain(event), root=event.kind)
+        if path is not None:
+            return f"record {number} holds a secret, at {path}"
+    return None
+
+
+def conditions_decide(run: Explored) -> str | None:
+    """A task whose `when=` is false is skipped, and one whose `when=` raises has failed."""
+    for call in run.calls:
+        if call.role != "when" or call.outcome == "under way":
+            continue
+        became = next((e.kind for e in run.events if getattr(e, "task", None) == call.task), None)
+        if became is None or became == "task_cancelled":
+            continue
+        if call.outcome == "raised" and became != "task_failed":
+            return f"{call.label} raised, and what followed is {became}"
+        if call.answer is False and became != "task_skipped":
+            return f"{call.label} answered False, and what followed is {became}"
+        if call.answer is True and became == "task_skipped":
+            return f"{call.label} answered True, and {call.task} was skipped"
+    return None
+
+
+# At every change of the world -------------------------------------------------------------
+
+
+def someone_is_ready(world: World) -> Iterator[tuple[str, str]]:
+    """No traffic reaches a version with nothing ready."""
+    now_s = world.now_s
+    for service in world.services.values():
+        yield from service.unserved(now_s).items()
+
+
+def capacity_covers_traffic(world: World) -> Iterator[tuple[str, str]]:
+    """Ready capacity covers the traffic of every version."""
+    now_s = world.now_s
+    for service in world.services.values():
+        yield from service.overloaded(now_s).items()
+
+
+def weights_sum_to_100(world: World) -> Iterator[tuple[str, str]]:
+    """The weights of every service sum to 100."""
+    for service in world.services.values():
+        total = sum(service.now.weights.values())
+        if abs(total - 100) > 1e-6:
+            yield service.name, f"the weights of {service.name} sum to {total:g}"
+
+
+AT_THE_END: tuple[Callable[[Explored], str | None], ...] = (
+    ends,
+    rolled_back_is_as_before,
+    residue_is_complete,
+    locks_are_released,
+)
+AT_ANY_TIME: tuple[Callable[[Explored], str | None], ...] = (
+    no_secret_is_written,
+    conditions_decide,
+)
+AT_EVERY_CHANGE: tuple[Callable[[World], Iterator[tuple[str, str]]], ...] = (
+    someone_is_ready,
+    capacity_covers_traffic,
+    weights_sum_to_100,
+)
+
+
+def facts_left(run: Explored) -> dict[str, tuple[Any, Any]]:
+    """Return every fact that is not as it was before the run, with both values."""
+    before, after = run.before, run.after
+    return {
+        what: (before.get(what), after.get(what))
+        for what in {**before, **after}
+        if before.get(what) != after.get(what)
+    }
+
+
+def _plain(event: Any) -> dict[str, Any]:
+    from pyflow.record.codec import event_data  # noqa: PLC0415 - only where there are secrets
+
+    return event_data(event)

@@ -1,0 +1,437 @@
+"""What the engine promises of every run, read off its records.
+
+Each promise looks at the events of a run and the state that they fold into,
+and says in a sentence what is broken, or None. They hold for the machine
+alone, for a run in virtual time and for one under faults alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from pyflow.errors import RunStopping
+from pyflow.record import events as ev
+from pyflow.run.failures import see
+from pyflow.run.recovery import matches
+from pyflow.run.states import INTENTS, RUN_ENDS
+from pyflow.testing.faults import SimulatedFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pyflow.define.task import Recovery, Task
+    from pyflow.run.state import RunState, TaskState
+
+__all__ = ["PROMISES", "Told"]
+
+SETTLING = (
+    ev.TaskSucceeded,
+    ev.TaskFailed,
+    ev.TaskSkipped,
+    ev.TaskBlocked,
+    ev.TaskCancelled,
+    ev.TaskInterrupted,
+)
+
+
+FOLLOWING = (
+    "retry_scheduled",
+    "repair_started",
+    "task_failed",
+    "undo_retry_scheduled",
+    "undo_failed",
+)
+"""What can become of something that failed."""
+LOST = see(SimulatedFault()).kinds
+"""What an injected failure is: the one error that is known whole from its record."""
+CUT = see(RunStopping()).type
+
+
+class Told(Protocol):
+    """A run, as far as its records tell."""
+
+    @property
+    def events(self) -> Sequence[ev.Event]:
+        """What was recorded, in order."""
+        ...
+
+    @property
+    def state(self) -> RunState:
+        """What that comes to."""
+        ...
+
+
+def the_end_leaves_nothing_open(run: Told) -> str | None:
+    """In a run that has ended, no task is still to run."""
+    if run.state.status not in RUN_ENDS:
+        return None
+    for name, task in run.state.tasks.items():
+        if task.status in ("pending", "waiting", "running", "undoing"):
+            return f"the run has ended, and {name} is still {task.status}"
+    return None
+
+
+def the_end_is_the_last_record(run: Told) -> str | None:
+    """The last record of a run that has ended says so, and how many there are."""
+    if run.state.status not in RUN_ENDS:
+        return None
+    last = run.events[-1]
+    if not isinstance(last, ev.RunFinished) or last.records != len(run.events):
+        return f"the last of {len(run.events)} records is {last!r}"
+    return None
+
+
+def every_finalizer_runs_once(run: Told) -> str | None:
+    """Finalizers run once each, one after another, after the outcome and before the end."""
+    if run.state.status not in RUN_ENDS:
+        return None
+    wanted = [finalizer.name for finalizer, _ in run.state.plan.finalizers]
+    ended: list[str] = []
+    running: str | None = None
+    decided = False
+    for one in run.events:
+        decided = decided or isinstance(one, ev.OutcomeDecided)
+        if isinstance(one, ev.FinalizerStarted):
+            if not decided or running is not None:
+                before = f"{running} had ended" if running else "the outcome was decided"
+                return f"finalizer {one.name} started before {before}"
+            running = one.name
+        elif isinstance(one, ev.FinalizerSucceeded | ev.FinalizerFailed):
+            ended.append(one.name)
+            running = None
+    return None if ended == wanted else f"finalizers {ended} ran, expected {wanted}"
+
+
+def a_start_waits_for_dependencies(run: Told) -> str | None:
+    """A task starts after its dependencies settled, but for ``any``, which needs one success."""
+    settled: dict[str, str] = {}
+    for one in run.events:
+        if isinstance(one, ev.TaskStarted) and one.attempt == 1:
+            node = run.state.tasks[one.task].node
+            if node.task.join == "any":
+                if not any(settled.get(name) == "task_succeeded" for name in node.depends_on):
+                    return f"{one.task} started before any of its dependencies succeeded"
+            else:
+                open_ = [name for name in node.depends_on if name not in settled]
+                if open_:
+                    return f"{one.task} started before {open_[0]} had settled"
+        elif isinstance(one, SETTLING):
+            settled[one.task] = one.kind
+    return None
+
+
+def a_start_needs_what_it_joins(run: Told) -> str | None:
+    """A task that waits for success starts only where no dependency failed."""
+    bad: set[str] = set()
+    for one in run.events:
+        if isinstance(one, ev.TaskFailed | ev.TaskBlocked | ev.TaskInterrupted):
+            if not getattr(one, "allowed", None):
+                bad.add(one.task)
+        elif isinstance(one, ev.TaskSucceeded | ev.TaskSkipped | ev.HoldReleased):
+            bad.discard(one.task)  # what a failure had blocked may run once a person decided on it
+        elif isinstance(one, ev.TaskStarted) and one.attempt == 1:
+            node = run.state.tasks[one.task].node
+            failed = bad.intersection(node.depends_on)
+            if node.task.join == "success" and failed:
+                return f"{one.task} started although {min(failed)} had failed"
+    return None
+
+
+def a_start_happens_once(run: Told) -> str | None:
+    """No attempt of a task, and no try of an undo, is started twice."""
+    seen: set[tuple[str, str, int]] = set()
+    for one in run.events:
+        if isinstance(one, ev.TaskStarted | ev.UndoStarted):
+            start = (one.kind, one.task, one.attempt)
+            if start in seen:
+                return f"{one.kind} of {one.task}, attempt {one.attempt}, is recorded twice"
+            seen.add(start)
+    return None
+
+
+def attempts_keep_to_the_policy(run: Told) -> str | None:
+    """No task and no undo is tried more often than its policy, its repairs and people allow."""
+    extra: dict[str, int] = {}
+    for one in run.events:
+        if isinstance(one, ev.RepairSucceeded | ev.HoldReleased):
+            extra[one.task] = extra.get(one.task, 0) + 1
+        elif isinstance(one, ev.TaskStarted | ev.UndoStarted):
+            task = run.state.tasks[one.task].node.task
+            undoing = isinstance(one, ev.UndoStarted)
+            most = _tries(task.undo if undoing else task)
+            most += 0 if undoing else extra.get(one.task, 0)
+            if one.attempt > most:
+                what = f"the undo of {one.task}" if undoing else one.task
+                return f"{what} was tried {one.attempt} times, and {most} are allowed"
+    return None
+
+
+def tries_are_made(run: Told) -> str | None:
+    """A connection that was lost is followed by every try and repair that the policy has."""
+    due: dict[str | None, str] = {}
+    used: Counter[tuple[str, int]] = Counter()
+    stopping = False
+    for one in run.events:
+        task = getattr(one, "task", None)
+        if task in due and one.kind in FOLLOWING and one.kind != due.pop(task):
+            return f"{task} lost its connection and had a try left, and {one.kind} followed"
+        if isinstance(one, ev.IntentRaised) and one.intent != "hold":
+            stopping = True
+            due.clear()
+        elif isinstance(one, ev.RepairStarted):
+            used[one.task, one.repair] += 1
+        elif isinstance(one, ev.AttemptFailed | ev.UndoAttemptFailed):
+            undoing = isinstance(one, ev.UndoAttemptFailed)
+            node = run.state.tasks[one.task].node.task
+            policy = node.undo if undoing else node
+            if one.error.type != LOST[0] or (stopping and not undoing):
+                continue
+            retry = policy.retry if policy is not None else None
+            if retry is not None and one.attempt < retry.attempts and matches(retry.on, LOST):
+                due[one.task] = "undo_retry_scheduled" if undoing else "retry_scheduled"
+            elif not undoing and any(
+                used[one.task, number] < repair.times and matches(repair.on, LOST)
+                for number, repair in enumerate(node.repairs)
+            ):
+                due[one.task] = "repair_started"
+    return None
+
+
+def a_repair_counts(run: Told) -> str | None:
+    """A repair that succeeded has the task tried again, or gives it its output."""
+    repaired: dict[str | None, str] = {}
+    stopping = False
+    for one in run.events:
+        task = getattr(one, "task", None)
+        if isinstance(one, ev.IntentRaised):
+            stopping = stopping or one.intent != "hold"
+        elif isinstance(one, ev.RepairSucceeded):
+            repaired[one.task] = one.then
+        elif isinstance(one, ev.TaskFailed) and task in repaired:
+            if repaired[task] == "continue" or not stopping:
+                return f"{task} was repaired, to {repaired[task]}, and failed all the same"
+        elif isinstance(one, ev.TaskStarted | ev.TaskSucceeded):
+            repaired.pop(task, None)
+    return None
+
+
+def a_map_keeps_its_limits(run: Told) -> str | None:
+    """A map runs no more items at once than it may, and succeeds if no more failed than it may."""
+    running: set[str] = set()
+    bad: Counter[str] = Counter()
+    for one in run.events:
+        state = run.state.tasks.get(getattr(one, "task", None) or "")
+        if state is None:
+            continue
+        parent, over = state.parent, state.node.task.map
+        if parent is not None and over is not None:
+            if isinstance(one, ev.TaskStarted):
+                running.add(state.name)
+                together = sum(item.name in running for item in parent.items or ())
+                if together > (over.max_parallel or together):
+                    return f"{together} items of {parent.name} ran at once"
+            elif isinstance(one, SETTLING):
+                running.discard(state.name)
+                bad[parent.name] += not isinstance(one, ev.TaskSucceeded)
+        elif isinstance(one, ev.TaskSucceeded) and over is not None:
+            failed = bad[state.name]
+            if failed > over.tolerate:
+                return f"{state.name} succeeded although {failed} of its items did not"
+    return None
+
+
+def starts_stop_when_the_run_does(run: Told) -> str | None:
+    """Once the intent is cancel or rollback, no attempt and no repair starts."""
+    stopping = None
+    for one in run.events:
+        if isinstance(one, ev.IntentRaised) and one.intent != "hold":
+            stopping = one.intent
+        elif stopping and isinstance(one, ev.TaskStarted | ev.RepairStarted | ev.RetryScheduled):
+            return f"{one.kind} of {one.task} comes after the intent to {stopping}"
+    return None
+
+
+def nothing_starts_while_paused(run: Told) -> str | None:
+    """Nothing starts while the run is paused, or held."""
+    paused = False
+    held: set[str | None] = set()
+    for one in run.events:
+        if isinstance(one, ev.RunPaused | ev.RunUnpaused):
+            paused = isinstance(one, ev.RunPaused)
+        elif isinstance(one, ev.IntentRaised):
+            if one.intent == "hold":
+                held.add(one.task)
+            else:
+                held.clear()
+        elif isinstance(one, ev.HoldReleased):
+            held.discard(one.task)
+        elif (paused or held) and isinstance(one, ev.TaskStarted | ev.RepairStarted):
+            return f"{one.kind} of {one.task} came while the run was {'held' if held else 'paused'}"
+    return None
+
+
+def a_failure_is_acted_upon(run: Told) -> str | None:
+    """A run whose failure nobody handled does not succeed, nor fail where it was to roll back."""
+    failed: dict[str, None] = {}
+    for one in run.events:
+        if isinstance(one, ev.TaskFailed):
+            state = run.state.tasks[one.task]
+            if state.parent is None and not state.node.task.allow_failure:
+                failed[one.task] = None
+        elif isinstance(one, ev.FailureHandled | ev.HoldReleased):
+            failed.pop(one.task, None)
+    policy, status = run.state.plan.on_failure, run.state.status
+    if failed and (status == "succeeded" or (status == "failed" and policy == "rollback")):
+        return f"{next(iter(failed))} failed, on_failure is {policy}, and the run {status}"
+    return None
+
+
+def commands_are_obeyed(run: Told) -> str | None:
+    """A cancel or a rollback that was accepted raises the intent."""
+    level = 0
+    for one in run.events:
+        if isinstance(one, ev.IntentRaised):
+            level = max(level, INTENTS.index(one.intent))
+        elif isinstance(one, ev.CommandReceived) and one.accepted:
+            wanted = {"cancel": "cancel", "rollback": "rollback"}.get(one.command)
+            if wanted is not None and level < INTENTS.index(wanted):
+                return f"{one.command} was accepted, and the intent was not raised"
+    return None
+
+
+def intent_never_falls(run: Told) -> str | None:
+    """Intent only rises, but for a recorded decision of a person that ends a hold."""
+    level, held = 0, set[str]()
+    for one in run.events:
+        if isinstance(one, ev.IntentRaised):
+            if INTENTS.index(one.intent) < level:
+                return f"the intent fell from {INTENTS[level]} to {one.intent}"
+            level = INTENTS.index(one.intent)
+            if one.intent == "hold":
+                held.add(one.task or "")
+        elif isinstance(one, ev.HoldReleased):
+            if one.task not in held or INTENTS[level] != "hold":
+                return f"{one.task} was released while the intent was {INTENTS[level]}"
+            held.discard(one.task)
+            level = level if held else 0
+    return None
+
+
+def rollback_is_what_was_intended(run: Told) -> str | None:
+    """Only what was started is undone, after the intent to roll back, up to a point of no return."""
+    intended = passed = False
+    started: set[str] = set()
+    for one in run.events:
+        if isinstance(one, ev.IntentRaised):
+            intended = intended or one.intent == "rollback"
+        elif isinstance(one, ev.TaskStarted):
+            started.add(one.task)
+            passed = passed or run.state.tasks[one.task].node.task.point_of_no_return
+        elif isinstance(one, ev.UndoStarted):
+            if passed or not intended:
+                why = "a point of no return" if passed else "no intent to roll back"
+                return f"the undo of {one.task} started after {why}"
+            if one.task not in started:
+                return f"the undo of {one.task} started, and the task never had"
+    return None
+
+
+def rollback_leaves_nothing_unsaid(run: Told) -> str | None:
+    """After a rollback, every started task that has an undo is undone, or in the residue."""
+    outcome = run.state.outcome
+    if run.state.status not in ("rolled_back", "rollback_failed") or outcome is None:
+        return None
+    residue = outcome.residue or []
+    for name, task in _applied(run.state):
+        if (task.status == "undone") is (name in residue):
+            where = "is in the residue" if name in residue else "is not in the residue"
+            return f"{name} is {task.status} and {where}"
+    if (run.state.status == "rolled_back") is bool(residue):
+        return f"the run is {run.state.status}, with the residue {residue}"
+    return None
+
+
+def rollback_goes_backwards(run: Told) -> str | None:
+    """No undo starts before everything applied that depends on its task is undone."""
+    undone: set[str] = set()
+    applied = {name for name, _ in _applied(run.state)}
+    for one in run.events:
+        if isinstance(one, ev.UndoSucceeded):
+            undone.add(one.task)
+        elif isinstance(one, ev.UndoStarted):
+            for name in _after(run.state, one.task):
+                if name in applied and name not in undone:
+                    return f"the undo of {one.task} started before {name} was undone"
+    return None
+
+
+def rollback_begins_when_all_is_still(run: Told) -> str | None:
+    """No undo starts while an attempt is under way that has not been declared in doubt."""
+    running: dict[str, None] = {}
+    for one in run.events:
+        if isinstance(one, ev.TaskStarted):
+            running[one.task] = None
+        elif isinstance(one, (ev.AttemptFailed, *SETTLING)):
+            running.pop(one.task, None)
+        elif isinstance(one, ev.UndoStarted) and running:
+            return f"the undo of {one.task} started while {next(iter(running))} was under way"
+    return None
+
+
+def nothing_shielded_is_cut_short(run: Told) -> str | None:
+    """No undo and no finalizer is cut short because the run stops."""
+    for one in run.events:
+        if isinstance(one, ev.UndoAttemptFailed | ev.FinalizerFailed) and one.error.type == CUT:
+            name = one.task if isinstance(one, ev.UndoAttemptFailed) else one.name
+            return f"a wait of {name} was cut short in its {one.kind.partition('_')[0]}"
+    return None
+
+
+PROMISES: tuple[Callable[[Told], str | None], ...] = (
+    the_end_leaves_nothing_open,
+    the_end_is_the_last_record,
+    every_finalizer_runs_once,
+    a_start_waits_for_dependencies,
+    a_start_needs_what_it_joins,
+    a_start_happens_once,
+    attempts_keep_to_the_policy,
+    tries_are_made,
+    a_repair_counts,
+    a_map_keeps_its_limits,
+    nothing_starts_while_paused,
+    starts_stop_when_the_run_does,
+    a_failure_is_acted_upon,
+    commands_are_obeyed,
+    intent_never_falls,
+    rollback_is_what_was_intended,
+    rollback_leaves_nothing_unsaid,
+    rollback_goes_backwards,
+    rollback_begins_when_all_is_still,
+    nothing_shielded_is_cut_short,
+)
+
+
+def _tries(policy: Task | Recovery | None) -> int:
+    """Return how often something is tried, repairs and people aside."""
+    return policy.retry.attempts if policy is not None and policy.retry is not None else 1
+
+
+def _applied(state: RunState) -> Iterator[tuple[str, TaskState]]:
+    """Yield the tasks that were started and have an undo."""
+    for name, task in state.tasks.items():
+        if task.attempt and task.node.undo is not None and task.items is None:
+            yield name, task
+
+
+def _after(state: RunState, name: str) -> dict[str, None]:
+    """Return everything that depends on *name*, items included."""
+    found: dict[str, None] = {}
+    stack = [state.tasks[name].parent or state.tasks[name]]
+    while stack:
+        for dependent in stack.pop().dependents:
+            if dependent.name not in found:
+                found[dependent.name] = None
+                found.update(dict.fromkeys(item.name for item in dependent.items or ()))
+                stack.append(dependent)
+    return found

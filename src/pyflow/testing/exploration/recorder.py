@@ -1,0 +1,109 @@
+"""The journal of an explored run: it keeps drafts, and every commit is a point for faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pyflow.record import events as ev
+from pyflow.record.codec import GENESIS, Record, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pyflow.protocols import Lease
+    from pyflow.testing.faults import FaultKind, Faults
+
+__all__ = ["ASKED", "EngineDied", "Recorder"]
+
+CRASH: tuple[FaultKind, ...] = ("crash",)
+ASKED: tuple[FaultKind, ...] = ("cancel", "pause", "roll_back")
+OVER = ("outcome_decided", "run_finished")
+
+
+class EngineDied(BaseException):
+    """The engine was killed at this point; whoever sees it is dead."""
+
+
+class Recorder:
+    """A `Journal` for one run at a time. Records are sealed only when somebody reads them."""
+
+    def __init__(
+        self, faults: Faults, *, die: Callable[[], None], ask: Callable[[FaultKind], None]
+    ) -> None:
+        """Make a journal.
+
+        Args:
+            faults: Decides what happens around each commit.
+            die: Called when the engine is killed.
+            ask: Called when an operator asks for something.
+        """
+        self.events: list[ev.Event] = []
+        self.started: Counter[tuple[str, str, int]] = Counter()
+        self.outputs: dict[str, str] = {}
+        self.is_over = False
+        self._instants: list[datetime] = []
+        self._run_id = ""
+        self._faults = faults
+        self._die = die
+        self._ask = ask
+
+    def append(
+        self,
+        run_id: str,
+        events: Sequence[ev.Event],
+        /,
+        *,
+        at: datetime,
+        fences: Sequence[Lease] = (),
+    ) -> list[Record]:
+        """Keep *events*, unless the engine is killed before; it may be killed after."""
+        del fences  # nobody else writes here
+        point = f"record {len(self.events) + 1} ({_said(events[0])})"
+        self._crash(f"before {point}")
+        self._run_id = run_id
+        for event in events:
+            self.events.append(event)
+            self._instants.append(at)
+            if isinstance(event, ev.TaskStarted | ev.UndoStarted):
+                self.started[event.kind, event.task, event.attempt] += 1
+            elif isinstance(event, ev.TaskSucceeded):
+                self.outputs[event.task] = repr(event.output)
+            elif isinstance(event, ev.RepairStarted):
+                self.started[event.kind, event.task, 0] += 1
+            elif isinstance(event, ev.FinalizerStarted):
+                self.started[event.kind, event.name, 1] += 1
+            elif event.kind in OVER:
+                self.is_over = True
+        self._crash(f"after {point}", ASKED)
+        return []
+
+    def _crash(self, point: str, more: tuple[FaultKind, ...] = ()) -> None:
+        if self.is_over:
+            more = ()
+        kind = self._faults.choose(point, (*CRASH, *more))
+        if kind == "crash":
+            self._die()
+            raise EngineDied(point)
+        if kind is not None:
+            self._ask(kind)
+
+    def read(self, run_id: str, /, *, after: int = 0) -> list[Record]:
+        """Return the records, sealed now."""
+        del run_id
+        records: list[Record] = []
+        prev = GENESIS
+        for event, at in zip(self.events, self._instants, strict=True):
+            records += seal(self._run_id, [event], at=at, seq=len(records), prev=prev)
+            prev = records[-1].hash
+        return records[max(after, 0) :]
+
+    def runs(self) -> list[str]:
+        """Return the id of the run, once it has begun."""
+        return [self._run_id] if self.events else []
+
+
+def _said(event: ev.Event) -> str:
+    task = getattr(event, "task", None)
+    return f"{event.kind} {task}" if task else event.kind

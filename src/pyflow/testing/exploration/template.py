@@ -1,0 +1,166 @@
+"""Compile a workflow once, and have every later one of the same shape take its place.
+
+A factory makes a new workflow for every run, so that no run inherits what
+another left in a closure. Compiling each would take longer than running it.
+Workflows that a factory makes differ in their functions' closures and in
+nothing else; so the plan stays, and only the functions are exchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+from pyflow.define.workflow import Workflow
+from pyflow.errors import shown
+from pyflow.frozen import fields_of, replace
+from pyflow.testing.errors import SimulationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pyflow.define.plan import Callee, Plan
+
+__all__ = ["Cell", "Template"]
+
+FUNCTIONS = ("fn", "when", "on_interrupt")
+ELSEWHERE = ("defined_at",)
+
+
+class Cell:
+    """Stands in a plan for a function that is exchanged from run to run."""
+
+    def __init__(self, fn: Any) -> None:
+        self.fn = fn
+        self.__qualname__ = getattr(fn, "__qualname__", type(fn).__qualname__)
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Call the present function."""
+        return self.fn(**arguments)
+
+
+class Template:
+    """The plan of what a factory makes."""
+
+    def __init__(self, factory: Callable[[], object]) -> None:
+        self._factory = factory
+        self._workflow: Workflow | None = None
+        self._cells: list[Cell] = []
+        self.plan: Plan
+
+    def renew(self) -> bool:
+        """Make another workflow; return whether `plan` is a new one, rather than new inside.
+
+        Raises:
+            DefinitionError: The workflow is wrong.
+            SimulationError: The factory did not return a workflow.
+        """
+        workflow = self._factory()
+        if not isinstance(workflow, Workflow):
+            raise SimulationError(
+                f"the factory returned {shown(workflow)}; expected a Workflow, a new one each time"
+            )
+        if self._workflow is not None and _same_shape(workflow, self._workflow):
+            for cell, fn in zip(self._cells, _functions(workflow), strict=True):
+                cell.fn = fn
+            return False
+        self._workflow, self._cells = workflow, []
+        self.plan = self._with_cells(workflow.check())
+        return True
+
+    def _with_cells(self, plan: Plan) -> Plan:
+        nodes = {
+            name: replace(
+                node,
+                call=self._cell(node.call),
+                when=self._cell(node.when),
+                undo=self._cell(node.undo),
+                repairs=tuple(map(self._cell, node.repairs)),
+            )
+            for name, node in plan.nodes.items()
+        }
+        finalizers = tuple((one, self._cell(callee)) for one, callee in plan.finalizers)
+        return dataclasses.replace(plan, nodes=nodes, finalizers=finalizers)
+
+    def _cell(self, callee: Callee | None) -> Any:
+        if callee is None:
+            return None
+        self._cells.append(Cell(callee.fn))
+        return replace(callee, fn=self._cells[-1])
+
+
+def _functions(workflow: Workflow) -> Iterator[Any]:
+    """Yield the functions of *workflow*, in the order in which a plan holds them."""
+    for task in workflow.tasks:
+        yield task.fn
+        if task.when is not None:
+            yield task.when
+        mine = [recovery for recovery in workflow.recoveries if recovery.task == task.name]
+        yield from (recovery.fn for recovery in mine if recovery.then == "undo")
+        yield from (recovery.fn for recovery in mine if recovery.then != "undo")
+    yield from (finalizer.fn for finalizer in workflow.finalizers)
+
+
+def _same_shape(one: Workflow, other: Workflow) -> bool:
+    """Return whether two workflows differ in their functions' closures alone."""
+    return (
+        _options(one) == _options(other)
+        and _alike(one.tasks, other.tasks)
+        and _alike(one.recoveries, other.recoveries)
+        and _alike(one.finalizers, other.finalizers)
+    )
+
+
+def _options(workflow: Workflow) -> tuple[Any, ...]:
+    return (
+        workflow.name,
+        workflow.on_failure,
+        workflow.max_parallel,
+        workflow.locks,
+        list(workflow.params.items()),
+        [(name, one.depends_on, one.scope) for name, one in workflow.includes.items()],
+        workflow.problems,
+    )
+
+
+def _alike(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    pairs = zip(ones, others, strict=False)
+    return len(ones) == len(others) and all(_same(one, other) for one, other in pairs)
+
+
+def _same(one: Any, other: Any) -> bool:
+    names: tuple[str, ...] = fields_of(type(one))  # pyright: ignore[reportUnknownArgumentType]
+    for name in names:
+        if name in ELSEWHERE:
+            continue
+        a, b = getattr(one, name), getattr(other, name)
+        if a is b:
+            continue
+        if not (_same_code(a, b) if name in FUNCTIONS else a == b):
+            return False
+    return True
+
+
+def _same_code(one: Any, other: Any) -> bool:
+    """Return whether two functions are one function, perhaps around other variables."""
+    if isinstance(one, str):
+        return bool(one == other)
+    if _is_partial(one) and _is_partial(other):
+        return _fixed(one) == _fixed(other) and _same_code(one.func, other.func)
+    code = getattr(one, "__code__", None)
+    if code is None or code is not getattr(other, "__code__", None):
+        return False
+    return _defaults(one) == _defaults(other)
+
+
+def _is_partial(fn: object) -> bool:
+    return isinstance(fn, functools.partial)
+
+
+def _fixed(fn: Any) -> tuple[Any, ...]:
+    return fn.args, fn.keywords
+
+
+def _defaults(fn: Any) -> tuple[Any, ...]:
+    return fn.__defaults__, fn.__kwdefaults__

@@ -1,0 +1,486 @@
+"""One run after another, in one world, each under other faults."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pyflow.testing.errors import SimulationStalled
+from pyflow.testing.exploration.explored import Explored
+from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
+from pyflow.testing.exploration.promises import PROMISES
+from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
+from pyflow.testing.faults import Fault, cannot_happen, never_reached
+from pyflow.testing.loop import VirtualLoop
+from pyflow.testing.simulation import SimulatedEngine, check_given
+from pyflow.testing.stage import CURRENT, Stage, StagedCall
+from pyflow.testing.strands import SimulatedExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pyflow.define.environment import Environment
+    from pyflow.run.handle import Run
+    from pyflow.testing.errors import Waiting
+    from pyflow.testing.exploration.template import Template
+    from pyflow.testing.faults import FaultKind
+    from pyflow.testing.stage import Fake
+    from pyflow.testing.world import World
+
+__all__ = ["Laboratory", "Options", "Scout", "Violation"]
+
+PAUSE_S = 600.0
+"""How long an operator's pause lasts, in seconds of virtual time."""
+TURNS_MAX = 100_000
+"""How many turns of the loop one instant may take; whatever takes more is spinning."""
+STARTED = {
+    "task": "task_started",
+    "undo": "undo_started",
+    "repair": "repair_started",
+    "finalizer": "finalizer_started",
+}
+RECORDED_FIRST = "No effect comes before its record."
+LOCKED = "Functions run while the run holds its locks."
+ALONE = "Nothing is tried or undone while an earlier call of it is still under way."
+AtTheEnd: TypeAlias = "Callable[[Explored], object]"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An invariant that a run broke."""
+
+    invariant: str
+    """What had to hold, in a sentence."""
+
+    message: str
+    """What was seen instead."""
+
+    at_s: float
+    """When, in seconds of virtual time."""
+
+    after_record: int
+    """The number of the last record before it."""
+
+    def __str__(self) -> str:
+        return f"{self.invariant}\n    {self.message} (at {self.at_s:.3f} s)"
+
+
+class Scout:
+    """Carries a script of faults into a run, and brings back where more could happen.
+
+    A `Faults`. Once the last fault of the script has happened, every point
+    that follows is noted, until the run gets to a state that is known.
+    """
+
+    def __init__(
+        self,
+        script: tuple[Fault, ...],
+        kinds: frozenset[FaultKind],
+        is_known: Callable[[object], bool] | None = None,
+    ) -> None:
+        self.offered: list[tuple[str, tuple[FaultKind, ...]]] = []
+        self.left: dict[str, FaultKind] = {fault.point: fault.kind for fault in script}
+        self.is_dead = False
+        self.was_pruned = False
+        self.fingerprint: Callable[[], object] = lambda: None
+        self._passed: dict[str, tuple[FaultKind, ...]] = {}  # on the way to the last fault
+        self._kinds = kinds
+        self._is_known = is_known
+        self._mine: set[int] = set()
+        self._allowed: dict[tuple[FaultKind, ...], tuple[FaultKind, ...]] = {}
+
+    def choose(self, point: str, kinds: tuple[FaultKind, ...], /) -> FaultKind | None:
+        """Return what the script says for *point*.
+
+        Raises:
+            EngineDied: The run is over, and whoever asks only does not know it yet.
+        """
+        if self.is_dead:
+            raise EngineDied(point)
+        if self.left:
+            return self._scripted(point, kinds)
+        if point.startswith("after") and self._is_old():
+            self.was_pruned = self.is_dead = True
+            raise EngineDied(point)
+        self._offer(point, kinds)
+        return None
+
+    def between(self, point: str) -> FaultKind | None:
+        """Return what an operator does while everything waits."""
+        if self.is_dead:
+            return None
+        if self.left:
+            return self._scripted(point, ASKED)
+        mark = hash(("wait", self.fingerprint()))
+        if mark not in self._mine:
+            self._mine.add(mark)
+            self._offer(point, ASKED)
+        return None
+
+    def check_used(self) -> None:
+        """Check that everything in the script has happened.
+
+        Raises:
+            SimulationError: A fault cannot happen at its point, or the run did
+                not get there.
+        """
+        for point, kind in self.left.items():
+            fault = Fault(point, kind)
+            if point in self._passed:
+                raise cannot_happen(fault, self._passed[point])
+            raise never_reached(fault, self._passed)
+
+    def _scripted(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
+        self._passed[point] = kinds
+        return self.left.pop(point) if self.left.get(point) in kinds else None
+
+    def _is_old(self) -> bool:
+        if self._is_known is None:
+            return False
+        mark = hash(self.fingerprint())
+        if mark in self._mine:
+            return False
+        self._mine.add(mark)
+        return self._is_known(mark)
+
+    def _offer(self, point: str, kinds: tuple[FaultKind, ...]) -> None:
+        if kinds not in self._allowed:
+            self._allowed[kinds] = tuple(kind for kind in kinds if kind in self._kinds)
+        allowed = self._allowed[kinds]
+        if allowed:
+            self.offered.append((point, allowed))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How every run of an exploration is made."""
+
+    fakes: Mapping[str, Fake] = field(default_factory=dict[str, "Fake"])
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    environment: Environment | None = None
+    seed: int = 0
+    within_s: float = 7 * 86_400.0
+    max_parallel: int = 64
+    drain_timeout_s: float = 600.0
+    at_the_end: tuple[AtTheEnd, ...] = ()
+    always: tuple[Callable[[World], object], ...] = ()
+
+
+class Laboratory:
+    """Where one workflow is run again and again, in one world and on one loop."""
+
+    def __init__(self, template: Template, world: World, options: Options) -> None:
+        self.world = world
+        self.options = options
+        self._template = template
+        self._executor = _KeptExecutor()
+        self._stage: Stage
+        self._plan: Any = None
+        self._loop = VirtualLoop(turns_max=TURNS_MAX)
+        self._saved = world.save()
+
+    @property
+    def workflow_name(self) -> str:
+        """Name of the workflow."""
+        return self._plan.workflow_name
+
+    def close(self) -> None:
+        """Let the threads and the loop end."""
+        self._executor.let_go()
+        self._loop.close()
+
+    def run(self, script: tuple[Fault, ...], scout: Scout) -> Trial:
+        """Run the workflow once, under the faults of *script*."""
+        self.world.restore(self._saved)
+        if self._template.renew() or self._plan is None:
+            self._stage = Stage(self._executor, fakes=self.options.fakes)
+            self._plan = self._stage.put_on(self._template.plan)
+        self._stage.clear()
+        trial = Trial(
+            script,
+            scout,
+            world=self.world,
+            plan=self._plan,
+            stage=self._stage,
+            options=self.options,
+        )
+        self.world.faults = scout
+        self.world.watchers.append(trial.on_change)
+        self._stage.bind(scout, trial.on_enter)
+        self._loop.on_jump = trial.on_jump
+        try:
+            self._loop.run_until_complete(trial.main(self._executor))
+        except SimulationStalled as error:
+            trial.stall(str(error))
+        finally:
+            scout.is_dead = True
+            self.world.watchers.remove(trial.on_change)
+            self._loop.on_jump = None
+            self._rewind()
+        return trial
+
+    def _rewind(self) -> None:
+        """Set the loop back, or take another one if something goes on in it in spite of that."""
+        try:
+            ended = self._loop.run_until_complete(self._loop.rewind())
+        except SimulationStalled:
+            ended = False
+        if not ended:
+            self._loop.abandon()
+            self._loop = VirtualLoop(turns_max=TURNS_MAX)
+
+
+class Trial:
+    """One run of an exploration, while it goes on."""
+
+    def __init__(
+        self,
+        script: tuple[Fault, ...],
+        scout: Scout,
+        *,
+        world: World,
+        plan: Any,
+        stage: Stage,
+        options: Options,
+    ) -> None:
+        self.script = script
+        self.scout = scout
+        self.violations: list[Violation] = []
+        self.explored: Explored | None = None
+        self._world = world
+        self._plan = plan
+        self._stage = stage
+        self._options = options
+        self._recorder = Recorder(scout, die=self._die, ask=self._ask)
+        self._run: Run | None = None
+        self._over: asyncio.Future[str]
+        self._asking = 0
+        self._broken: set[tuple[str, str]] = set()
+        self._authors: dict[str, set[str | None]] = {}
+        self._seen_changes = len(world.history)
+        self._placed: list[int] = []
+        self._waiting: list[Waiting] = []
+        self._before: Mapping[str, Any] = {}
+        self._loop: VirtualLoop
+        scout.fingerprint = self._fingerprint
+
+    async def main(self, executor: SimulatedExecutor) -> None:
+        """Run the workflow until it has ended, is held, is dead, or is of no more interest."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._loop, self._over = loop, loop.create_future()
+        self._before = self._world.facts()
+        self._broken = {(name, key) for name, key, _ in self._look()}
+        loop.call_at(self._options.within_s, self._end, "unfinished")
+        timers = self._world.begin()
+        engine = SimulatedEngine(
+            seed=self._options.seed,
+            journal=self._recorder,
+            locks=self._world.locks,
+            executor=executor,
+            max_parallel=self._options.max_parallel,
+            drain_timeout=self._options.drain_timeout_s,
+        )
+        try:
+            self._run = engine.start(
+                self._plan,
+                params=self._options.params,
+                environment=self._options.environment,
+                initiator="exploration",
+            )
+            self._watch()
+        except EngineDied:
+            self._end("crashed")
+        status = await self._over
+        self.scout.is_dead = True
+        self._world.end(timers)
+        if self._run is not None:
+            check_given(self._run)
+        self._judge(status)
+
+    # What the run comes to ----------------------------------------------------------------
+
+    def _watch(self) -> None:
+        assert self._run is not None
+        driver = self._run._driver  # noqa: SLF001 - without a task of its own, which would cost more than the run
+        driver.rest.add_done_callback(lambda _: self._rested())
+
+    def _rested(self) -> None:
+        if self._asking or self._run is None:
+            return
+        self._end(self._run.status)
+
+    def _end(self, status: str) -> None:
+        if not self._over.done():
+            if status == "unfinished":
+                self._waiting = [one for one in self._loop.waiting() if not _own(one)]
+                status = self._run.status if self._run is not None else status
+            self._over.set_result(status)
+
+    def _die(self) -> None:
+        self.scout.is_dead = True
+        self._end("crashed")
+
+    def _judge(self, status: str) -> None:
+        """Check the run; of one that was given up, what it has behind it, which no other run has."""
+        run = self._seen(status)
+        held = (*AT_ANY_TIME, *PROMISES)
+        if not self.scout.was_pruned:
+            self.explored = run
+            held = (*AT_THE_END, *held, *self._options.at_the_end)
+        for invariant in held if run.has_begun else ():
+            self._hold(invariant, run)
+
+    def stall(self, message: str) -> None:
+        """Note that the run never ends, because time stands still."""
+        self.violate("Virtual time moves on.", message)
+        self.explored = self._seen(self._run.status if self._run is not None else "unfinished")
+
+    def _seen(self, status: str) -> Explored:
+        return Explored(
+            faults=self.script,
+            status=status,
+            plan=self._plan,
+            world=self._world,
+            before=self._before,
+            calls=tuple(self._stage.calls),
+            authors=self._authors,
+            placed=tuple(self._placed),
+            recorder=self._recorder,
+            run=self._run,
+            elapsed_s=self._loop.time(),
+            waiting=self._waiting,
+        )
+
+    def _hold(self, invariant: Callable[[Any], object], about: object) -> None:
+        message: object
+        try:
+            message = invariant(about)
+        except AssertionError as error:
+            message = str(error) or "the assertion failed"
+        except Exception as error:  # noqa: BLE001 - inside a call it would pass for the call's own
+            message = f"it raised {type(error).__name__}: {error}"
+        if message is False or (message is not None and message is not True):
+            self.violate(name_of(invariant), str(message) if message else "it does not hold")
+
+    def violate(self, invariant: str, message: str) -> None:
+        """Note that an invariant does not hold, unless that is known."""
+        if any((one.invariant, one.message) == (invariant, message) for one in self.violations):
+            return
+        at_s, record = round(self._loop.time(), 6), len(self._recorder.events)
+        self.violations.append(Violation(invariant, message, at_s, record))
+
+    # What happens on the way --------------------------------------------------------------
+
+    def on_enter(self, call: StagedCall) -> None:
+        """Check that a function is called once for each record of it, under locks, and alone."""
+        kind = STARTED.get(call.role)
+        if kind is None:
+            return
+        start = (kind, call.task, call.attempt if call.role != "repair" else 0)
+        self._recorder.started[start] -= 1
+        if self._recorder.started[start] < 0:
+            self.violate(RECORDED_FIRST, f"{call.label} has no {kind} record of its own")
+        for resource in self._plan.locks:
+            if self._world.locks.holder(resource) is None:
+                self.violate(LOCKED, f"nobody holds {resource!r} as {call.label} begins")
+        for other in self._stage.calls if call.role != "finalizer" else ():
+            if other.task == call.task and other is not call and other.outcome == "under way":
+                self.violate(ALONE, f"{call.label} begins while {other.label} is under way")
+
+    def on_change(self) -> None:
+        """Check what has to hold at every change of the world."""
+        call = CURRENT.get()
+        author = call.task if call is not None else None
+        for change in self._world.history[self._seen_changes :]:
+            self._authors.setdefault(change.what, set()).add(author)
+            self._placed.append(len(self._recorder.events))
+        self._seen_changes = len(self._world.history)
+        found = list(self._look())
+        for name, key, message in found:
+            if call is not None and (name, key) not in self._broken:
+                self.violate(name, f"{message}, since {call.label}")
+        self._broken = {(name, key) for name, key, _ in found}
+        for invariant in self._options.always:
+            self._hold(invariant, self._world)
+
+    def _look(self) -> Iterable[tuple[str, str, str]]:
+        for invariant in AT_EVERY_CHANGE:
+            for key, message in invariant(self._world):
+                yield name_of(invariant), key, message
+
+    def on_jump(self, when: float) -> None:
+        """Let an operator act in the middle of a wait."""
+        if self._over.done() or when >= self._options.within_s or self._run is None:
+            return
+        if self._run._driver.is_over:  # noqa: SLF001
+            return
+        now = self._loop.time()
+        kind = self.scout.between(f"in the wait from {now:.3f} s until {when:.3f} s")
+        if kind is not None:
+            self._asking += 1
+            self._loop.call_at(now + (when - now) / 2, self._put, kind)
+
+    def _ask(self, kind: FaultKind) -> None:
+        self._asking += 1
+        self._loop.call_soon(self._put, kind)
+
+    def _put(self, kind: FaultKind) -> None:
+        self._asking -= 1
+        run = self._run
+        if run is None or run._driver.is_over:  # noqa: SLF001 - it has ended in the meantime
+            self._rested()
+            return
+        if kind == "pause":
+            run.pause(by="operator", reason="explored")
+            self._loop.call_later(PAUSE_S, self._unpause)
+        elif kind == "cancel":
+            run.cancel(by="operator", reason="explored")
+        else:
+            run.roll_back(by="operator", reason="explored")
+        self._watch()
+
+    def _unpause(self) -> None:
+        run = self._run
+        if run is not None and run.status == "paused":
+            run.unpause(by="operator", reason="explored")
+            self._watch()
+
+    def _fingerprint(self) -> object:
+        """Return what is the same where the run is in the same state, but for the time."""
+        if self._run is None:
+            return None
+        state = self._run._driver.state  # noqa: SLF001
+        tasks = tuple(
+            (s.status, s.attempt, s.undo_attempt, s.leftover, s.error.type if s.error else None)
+            for s in state.tasks.values()
+        )
+        calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
+        touched = frozenset((what, *sorted(map(str, by))) for what, by in self._authors.items())
+        outputs = frozenset(self._recorder.outputs.items())
+        lied = frozenset(f.kind for f in self.script if f.kind in ("lies", "stale", "flipped"))
+        run = (state.status, state.intent, state.paused, self._asking)
+        return run, tasks, calls, touched, outputs, lied, self._world.fingerprint()
+
+
+class _KeptExecutor(SimulatedExecutor):
+    """An executor whose threads outlive each run."""
+
+    def close(self) -> None:
+        """Keep the threads for the next run."""
+
+    def let_go(self) -> None:
+        """Let the threads end."""
+        super().close()
+
+
+def name_of(invariant: Callable[..., object]) -> str:
+    """Return what *invariant* says of itself: the opening line of its docstring, or its name."""
+    invariant = getattr(invariant, "func", invariant)  # a partial only speaks of partials
+    text = (invariant.__doc__ or "").strip().partition("\n")[0]
+    return text or getattr(invariant, "__name__", "invariant").replace("_", " ")
+
+
+def _own(one: Waiting) -> bool:
+    return "Trial.main" in one.where

@@ -1,0 +1,204 @@
+"""The contract of a router, over what keeps it and over what breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from pyflow.protocols import Router
+from pyflow.testing.contracts import check_router
+from pyflow.testing.contracts import router as suite
+from pyflow.testing.loop import run_virtual
+from support.contracts import Broken, assert_breaks, ids, never_broken
+
+
+class Switch:
+    """Has the weights of one service in a dict."""
+
+    def __init__(self) -> None:
+        self.present: dict[str, float] = {"v1": 100.0}
+
+    async def weights(self, service: str, /) -> Any:
+        return dict(self.present)
+
+    async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
+        self.check(weights)
+        self.put(weights)
+
+    def check(self, weights: Mapping[str, float]) -> None:
+        if any(weight < 0 for weight in weights.values()):
+            raise ValueError("a weight is negative")
+        if math.isnan(sum(weights.values())):
+            raise ValueError("a weight is NaN")
+        if not math.isclose(sum(weights.values()), 100):
+            raise ValueError("the weights do not sum to 100")
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        self.present = {version: weight for version, weight in weights.items() if weight}
+
+
+class Slow(Switch):
+    """Takes a while to put in force what was set last."""
+
+    pending: asyncio.TimerHandle | None = None
+
+    async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
+        self.check(weights)
+        if self.pending is not None:
+            self.pending.cancel()
+        self.pending = asyncio.get_running_loop().call_later(30, self.put, dict(weights))
+
+
+class Never(Switch):
+    """Takes longer than it may."""
+
+    async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
+        self.check(weights)
+
+
+class Shares(Switch):
+    """Tells shares of one."""
+
+    async def weights(self, service: str, /) -> Any:
+        return {version: weight / 100 for version, weight in self.present.items()}
+
+
+class Leaks(Switch):
+    """Says nothing of a version with little traffic."""
+
+    async def weights(self, service: str, /) -> Any:
+        return {version: weight for version, weight in self.present.items() if weight >= 10}
+
+
+class Halves(Switch):
+    """Cannot split traffic evenly."""
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        even = dict(weights) == {"v1": 50.0, "v2": 50.0}
+        super().put({"v1": 49.0, "v2": 51.0} if even else weights)
+
+
+class Toggles(Switch):
+    """Takes back what is set again."""
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        again = {version: weight for version, weight in weights.items() if weight} == self.present
+        super().put({"v1": 100.0} if again else weights)
+
+
+class Scales(Switch):
+    """Makes the weights sum to 100 by itself."""
+
+    def check(self, weights: Mapping[str, float]) -> None:
+        if any(not weight >= 0 for weight in weights.values()):
+            raise ValueError("a weight is negative or NaN")
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        total = sum(weights.values()) or 1.0
+        super().put({version: weight * 100 / total for version, weight in weights.items()})
+
+
+class Applies(Switch):
+    """Looks at the sum of the weights once they are in force."""
+
+    async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
+        if all(weight >= 0 for weight in weights.values()):
+            self.put(weights)
+        self.check(weights)
+
+
+class Signed(Switch):
+    """Takes any weights that sum to 100."""
+
+    def check(self, weights: Mapping[str, float]) -> None:
+        super().check(dict(enumerate([sum(weights.values())])))  # type: ignore[arg-type]
+
+
+class Trusts(Switch):
+    """Compares so that NaN passes."""
+
+    def check(self, weights: Mapping[str, float]) -> None:
+        if any(weight < 0 for weight in weights.values()) or abs(sum(weights.values()) - 100) > 0.5:
+            raise ValueError("the weights do not sum to 100")
+
+
+class Borrows(Switch):
+    """Keeps the mapping that it was handed."""
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        self.present = weights  # type: ignore[assignment]
+
+
+class Lends(Switch):
+    """Hands out its own dict."""
+
+    async def weights(self, service: str, /) -> Any:
+        return self.present
+
+
+class Windows(Switch):
+    """Hands out a view of its own dict."""
+
+    async def weights(self, service: str, /) -> Any:
+        return MappingProxyType(self.present)
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        self.present.clear()
+        self.present.update(weights)
+
+
+READ_BACK = [
+    "are read back",
+    "Setting the present weights again",
+    "do not sum to 100 are refused",
+    "A negative weight",
+    "NaN",
+    "handed in",
+    "the caller's own",
+]
+
+BROKEN: list[Broken] = [
+    (Never, READ_BACK),
+    (Shares, ["whatever is set", *READ_BACK]),
+    (Leaks, ["whatever is set", *READ_BACK]),
+    (Halves, ["are read back"]),
+    (Toggles, ["Setting the present weights again", "do not sum to 100 are refused"]),
+    (Scales, ["do not sum to 100 are refused"]),
+    (Applies, ["do not sum to 100 are refused"]),
+    (Signed, ["A negative weight"]),
+    (Trusts, ["NaN"]),
+    (Borrows, ["handed in"]),
+    (Lends, ["the caller's own"]),
+    (Windows, ["the caller's own"]),
+]
+
+
+def check(make: Any) -> None:
+    run_virtual(check_router(make, service="shop", versions=("v1", "v2")))
+
+
+class TestCheckRouter:
+    @pytest.mark.parametrize("make", [Switch, Slow], ids=ids)
+    def test_passes(self, make: Any) -> None:
+        """A router keeps the contract, at once or after a while."""
+        check(make)
+
+    def test_shared(self) -> None:
+        """All rules may be checked on one router."""
+        router: Router = Switch()
+
+        check(lambda: router)
+
+    @pytest.mark.parametrize(("broken", "rules"), BROKEN, ids=ids)
+    def test_catches(self, broken: Any, rules: Sequence[str]) -> None:
+        """A router that breaks a rule is caught, and the rule is named."""
+        assert_breaks(lambda: check(broken), rules)
+
+    def test_every_rule(self) -> None:
+        """Every rule is broken by one of the routers above."""
+        assert never_broken(suite._RULES, BROKEN) == []

@@ -1,0 +1,562 @@
+"""The built-in invariants of `explore`: each is broken by something faulty, named, and kept once mended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pyflow import AsyncContext, Retry, Secret, Workflow
+from pyflow.errors import JournalError
+from pyflow.protocols import Lease
+from pyflow.record import events as ev
+from pyflow.record.locks import MemoryLocks
+from pyflow.run import inputs as on
+from pyflow.run.driver import Driver
+from pyflow.run.worker import StillRunning, Worker
+from pyflow.testing import Exploration, Explored, World, explore
+from pyflow.testing.exploration import trial
+from pyflow.testing.exploration.invariants import (
+    AT_ANY_TIME,
+    AT_EVERY_CHANGE,
+    AT_THE_END,
+    capacity_covers_traffic,
+    conditions_decide,
+    ends,
+    facts_left,
+    locks_are_released,
+    no_secret_is_written,
+    residue_is_complete,
+    rolled_back_is_as_before,
+    someone_is_ready,
+    weights_sum_to_100,
+)
+from pyflow.testing.exploration.recorder import Recorder
+from pyflow.testing.exploration.trial import name_of
+from support.explored import FEW, Mismatch, endless, forgetful, made, switch, twofold
+from support.simulated import nothing_behind
+from support.worlds import shop
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with nothing_behind(caplog):
+        yield
+
+
+def broken(report: Exploration) -> list[str]:
+    """Return the invariants that the counterexample breaks."""
+    assert report.counterexample is not None
+    return [violation.invariant for violation in report.counterexample.violations]
+
+
+def said(report: Exploration) -> str:
+    """Return what the opening violation of the counterexample says."""
+    assert report.counterexample is not None
+    return report.counterexample.violations[0].message
+
+
+def faults(report: Exploration) -> list[str]:
+    """Return the faults of the counterexample."""
+    assert report.counterexample is not None
+    return [str(fault) for fault in report.counterexample.faults]
+
+
+class TestEach:
+    @pytest.mark.parametrize(
+        "invariant", [*AT_THE_END, *AT_ANY_TIME, *AT_EVERY_CHANGE], ids=lambda one: one.__name__
+    )
+    def test_says_what(self, invariant: Callable[..., object]) -> None:
+        """Each says in a sentence what has to hold."""
+        assert name_of(invariant).endswith(".")
+
+
+class TestEnds:
+    def test_waits_for_ever(self) -> None:
+        """A run that hangs without a timeout never ends; with one it does."""
+        world = World()
+
+        report = explore(lambda: endless(world), world=world)
+
+        assert broken(report) == [name_of(ends)]
+        assert said(report).startswith(
+            "it is still running after 604800 s of virtual time; these wait:\n    deploy: "
+        )
+        assert explore(lambda: switch(world), world=world).ok
+
+    def test_undo_waits_for_ever(self) -> None:
+        """So does one whose undo hangs."""
+        world = World()
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", lambda: None, timeout="1m")
+            workflow.add_recovery("deploy", lambda: None)
+            return workflow
+
+        report = explore(make, world=world)
+
+        assert broken(report) == [name_of(ends)]
+        assert faults(report)[-1] == "undo of deploy#1 begins: hangs"
+        assert "it is still rolling_back after" in said(report)
+
+    def test_engine_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A run that the engine gave up has not ended, whatever it was doing."""
+        append = Recorder.append
+
+        def full(self: Recorder, run_id: str, events: Sequence[ev.Event], /, *, at: Any) -> Any:
+            if any(isinstance(event, ev.TaskSucceeded) for event in events):
+                raise JournalError("the disk is full")
+            return append(self, run_id, events, at=at)
+
+        monkeypatch.setattr(Recorder, "append", full)
+        world = World()
+        report = explore(lambda: switch(world), world=world, faults=0)
+
+        assert broken(report)[0] == name_of(ends)
+        assert said(report) == "the engine gave up while it was succeeded: the disk is full"
+
+
+class TestRolledBack:
+    def test_not_as_before(self) -> None:
+        """A run that says it is rolled back has left everything as it was."""
+        world = World()
+
+        report = explore(lambda: forgetful(world), world=world)
+
+        assert broken(report) == [name_of(rolled_back_is_as_before)]
+        assert said(report) == (
+            "config mode is 'new', and was None before; deploy counts as undone"
+        )
+
+    @pytest.mark.parametrize(
+        ("change", "fact"),
+        [
+            (lambda w: w.platform.scale("shop", "2.0", 2), "shop instances 2.0 is 2, and was None"),
+            (lambda w: w.platform.scale("shop", "1.0", 3), "shop instances 1.0 is 3, and was 2"),
+            (
+                lambda w: w.router.set_weights("shop", {"1.0": 90, "1.1": 10}),
+                "shop weight 1.0 is 90.0, and was 100.0",
+            ),
+            (lambda w: asyncio.sleep(0, w.config.update(a=1)), "config a is 1, and was None"),
+            (lambda w: asyncio.sleep(0, setattr(w, "schema_version", 7)), "schema version is 7"),
+        ],
+    )
+    def test_facts(self, change: Callable[[World], Any], fact: str) -> None:
+        """It is about instances, weights, configuration and the schema alike."""
+        world = shop(instances=2)
+        world.apply_scale("shop", "1.1", 1)
+
+        async def deploy(ctx: AsyncContext) -> None:
+            await ctx.sleep("1m")  # so that what is there has become ready
+            await change(world)
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", deploy, timeout="5m")
+            workflow.add_recovery("deploy", lambda: None, timeout="1m")
+            return workflow
+
+        report = explore(make, world=world, faults=1)
+
+        assert broken(report) == [name_of(rolled_back_is_as_before)]
+        assert said(report).startswith(fact)
+
+    def test_not_by_a_task(self) -> None:
+        """What the world changed, or a task that has no undo, is not the rollback's to put back."""
+        world = World()
+        world.at("5s", lambda: world.config.update(drift=True))
+
+        async def note(ctx: AsyncContext) -> None:
+            world.config["note"] = True
+            await ctx.sleep("1m")
+
+        def make() -> Workflow:
+            workflow = switch(world)
+            workflow.add_task("note", note, depends_on="deploy", timeout="5m")
+            return workflow
+
+        left: list[dict[str, Any]] = []
+
+        def look(run: Explored) -> None:
+            if run.status == "rolled_back":
+                left.append(facts_left(run))
+
+        report = explore(make, world=world, faults=1, invariants=[look])
+
+        assert report.ok
+        assert {"config drift": (None, True), "config note": (None, True)} in left
+
+    def test_nobody_could_know(self) -> None:
+        """Where who wrote was lied to, and who looked as well, the run cannot know better."""
+        world = shop()
+        world.apply_scale("shop", "2.0", 1)
+
+        async def shift() -> None:
+            await world.router.set_weights("shop", {"1.0": 90, "2.0": 10})
+
+        async def shift_back() -> None:
+            await world.router.set_weights("shop", {"1.0": 100})
+            if len(await world.router.weights("shop")) > 1:
+                raise Mismatch
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("wait", lambda ctx: ctx.sleep("1m"), timeout="5m")
+            workflow.add_task("shift", shift, timeout="1m", depends_on="wait")
+            workflow.add_recovery("shift", shift_back, timeout="1m", retry=FEW)
+            return workflow
+
+        wrong: list[set[str]] = []
+
+        def look(run: Explored) -> None:
+            if run.status == "rolled_back" and facts_left(run):
+                wrong.append({fault.kind for fault in run.faults})
+
+        def lie(run: Explored) -> bool:
+            return not wrong
+
+        kinds: Any = ["roll_back", "lies", "stale"]
+        report = explore(make, world=world, faults=3, invariants=[look], kinds=kinds)
+
+        assert report.ok
+        assert wrong
+        assert all(found == {"roll_back", "lies", "stale"} for found in wrong)
+        assert not explore(make, world=world, faults=3, invariants=[look, lie], kinds=kinds).ok
+
+
+class TestResidue:
+    def test_incomplete(self) -> None:
+        """A rollback that failed names everything that is still applied."""
+        world = World()
+
+        def make(*, mended: bool) -> Workflow:
+            async def put_back() -> None:
+                if mended:
+                    world.config["mode"] = None
+
+            async def fail() -> None:
+                raise Mismatch
+
+            workflow = Workflow("w")
+            workflow.add_task("deploy", lambda: world.config.update(mode="new"), timeout="1m")
+            workflow.add_task("note", lambda: world.config.update(note=1), timeout="1m")
+            workflow.add_recovery("deploy", put_back, timeout="1m")
+            workflow.add_recovery("note", fail, timeout="1m")
+            return workflow
+
+        report = explore(lambda: make(mended=False), world=world, kinds=["roll_back"])
+
+        assert broken(report) == [name_of(residue_is_complete)]
+        assert said(report) == (
+            "config mode is 'new', and was None before; deploy counts as undone"
+        )
+        assert report.counterexample is not None
+        assert report.counterexample.run.residue == ("note",)
+        assert explore(lambda: make(mended=True), world=world, kinds=["roll_back"]).ok
+
+
+class Faulty(MemoryLocks):
+    """Locks of which some operation does not do what it says."""
+
+    fault = ""
+
+    def copy(self) -> MemoryLocks:
+        copied = type(self)()
+        vars(copied).update(vars(super().copy()))
+        return copied
+
+    def release(self, leases: Sequence[Lease], /, *, residue: bool = False) -> None:
+        if self.fault != "keeps":
+            bars = {"bars": True, "frees": False}.get(self.fault, residue)
+            super().release(leases, residue=bars)
+
+
+class TestLocks:
+    def explored(self, fault: str) -> Exploration:
+        """Explore a run that ends in every way, with locks that have *fault*."""
+        world = World()
+        world.locks = type("Locks", (Faulty,), {"fault": fault})()
+
+        async def put_back() -> None:
+            world.config["mode"] = None  # once only, so that it may leave residue
+            if world.config["mode"] is not None:
+                raise Mismatch
+
+        def make() -> Workflow:
+            workflow = Workflow("w", locks=["shop"])
+            workflow.add_task("deploy", lambda: world.config.update(mode="new"), timeout="1m")
+            workflow.add_recovery("deploy", put_back, timeout="1m")
+            return workflow
+
+        return explore(make, world=world)
+
+    @pytest.mark.parametrize(
+        ("fault", "message"),
+        [
+            ("keeps", "the run has ended as succeeded and still holds 'shop'"),
+            ("bars", "'shop' is barred, and what the run left is: nothing"),
+            ("frees", "'shop' is free, and what the run left is: deploy"),
+        ],
+    )
+    def test_at_the_end(self, fault: str, message: str) -> None:
+        """A lock that is kept, barred for nothing, or given away over residue, is named."""
+        report = self.explored(fault)
+
+        assert broken(report) == [name_of(locks_are_released)]
+        assert said(report) == message
+
+    def test_kept(self) -> None:
+        """Locks that do as they say keep it, whichever way the run ends."""
+        report = self.explored("")
+
+        assert report.ok
+        assert report.endings["rollback_failed"] > 0
+
+    def test_held(self) -> None:
+        """A run that waits for a person keeps its locks."""
+        world = World()
+
+        def make(*, breaks: bool) -> Workflow:
+            def deploy() -> None:
+                if breaks:
+                    world.locks.break_lock("shop")
+                raise Mismatch
+
+            workflow = Workflow("w", on_failure="hold", locks=["shop"])
+            workflow.add_task("deploy", deploy, timeout="1m")
+            return workflow
+
+        report = explore(lambda: make(breaks=True), world=world, faults=0)
+
+        assert broken(report) == [name_of(locks_are_released)]
+        assert said(report) == "the run is held and no longer holds 'shop'"
+        assert explore(lambda: make(breaks=False), world=world, faults=0).ok
+
+    def test_functions_run_under_locks(self) -> None:
+        """A function that runs once the lock is gone is named."""
+        world = World()
+
+        def make(*, breaks: bool) -> Workflow:
+            workflow = switch(world, locks=("shop",))
+            workflow.add_task(
+                *("check", lambda: breaks and world.locks.break_lock("shop")),
+                depends_on="deploy",
+                timeout="1m",
+            )
+            workflow.add_finalizer("report", lambda: None)
+            return workflow
+
+        report = explore(lambda: make(breaks=True), world=world, faults=0)
+
+        assert trial.LOCKED in broken(report)
+        assert said(report) == "nobody holds 'shop' as finalizer report#1 begins"
+        assert explore(lambda: make(breaks=False), world=world, faults=0).ok
+
+
+class TestSecrets:
+    def test_in_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A secret in a record is named by its place; redaction is what keeps it out."""
+        world = World()
+
+        async def deploy(ctx: AsyncContext, token: Secret) -> None:
+            ctx.log("logging in", token=token.reveal())
+
+        def make() -> Workflow:
+            workflow = Workflow("w", params={"token": Secret})
+            workflow.add_task("deploy", deploy, timeout="1m")
+            return workflow
+
+        params = {"token": Secret("hunter2hunter2", name="token")}
+        mended = explore(make, world=world, params=params)
+        monkeypatch.setattr("pyflow.run.driver.redacted", lambda event, redactor: event)
+        monkeypatch.setattr(
+            "pyflow.run.desk.redacted", lambda event, redactor: event, raising=False
+        )
+        report = explore(make, world=world, params=params)
+
+        assert mended.ok
+        assert broken(report) == [name_of(no_secret_is_written)]
+        assert said(report).startswith("record 3 holds a secret, at logged.data")
+
+
+class TestRecords:
+    def test_effect_without_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A function that is called although nothing says so is named."""
+        commit = Driver._commit
+
+        def forget(self: Driver, events: list[ev.Event]) -> None:
+            kept = [one for one in events if not isinstance(one, ev.TaskStarted)]
+            if kept:
+                commit(self, kept)
+
+        world = World()
+        mended = explore(lambda: switch(world), world=world, faults=0)
+        monkeypatch.setattr(Driver, "_commit", forget)
+        report = explore(lambda: switch(world), world=world, faults=0)
+
+        assert mended.ok
+        assert trial.RECORDED_FIRST in broken(report)
+        assert said(report) == "deploy#1 has no task_started record of its own"
+
+    def test_call_beside_an_earlier_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A try that begins while an earlier one still runs on its thread is named."""
+
+        async def leave(self: Worker, state: Any, still: StillRunning, started: float) -> None:
+            failed = self._failed("task", state.name, TimeoutError("it took too long"))
+            self._release(state.name)
+            self._post(on.AttemptRaised(state.name, self._since(started), failed))
+
+        world = World()
+
+        def make() -> Workflow:
+            workflow = Workflow("w", on_failure="stop")
+            workflow.add_task("deploy", lambda: None, timeout="1m", retry=Retry(2, backoff="1s"))
+            return workflow
+
+        mended = explore(make, world=world, kinds=["hangs"])
+        monkeypatch.setattr(Worker, "_leave_behind", leave)
+        report = explore(make, world=world, kinds=["hangs"])
+
+        assert mended.ok
+        assert broken(report) == [trial.ALONE]
+        assert said(report) == "deploy#2 begins while deploy#1 is under way"
+
+
+class TestConditions:
+    @pytest.mark.parametrize(
+        ("outcome", "answer", "became", "message"),
+        [
+            ("returned", True, ev.TaskStarted("a", 1, ""), None),
+            ("returned", False, ev.TaskSkipped("a", ""), None),
+            ("raised", None, ev.TaskFailed("a", ""), None),
+            ("raised", None, ev.TaskCancelled("a", ""), None),
+            ("under way", None, ev.TaskSkipped("a", ""), None),
+            ("returned", False, ev.TaskStarted("b", 1, ""), None),
+            ("raised", None, ev.TaskSkipped("a", ""), "when= of a#1 raised, and what followed is"),
+            ("returned", False, ev.TaskStarted("a", 1, ""), "when= of a#1 answered False, and"),
+            ("returned", True, ev.TaskSkipped("a", ""), "when= of a#1 answered True, and a was"),
+        ],
+    )
+    def test_answers(
+        self, outcome: str, answer: object, became: ev.Event, message: str | None
+    ) -> None:
+        """What a condition answered is what becomes of its task."""
+        call = SimpleNamespace(
+            role="when", task="a", label="when= of a#1", outcome=outcome, answer=answer
+        )
+        other = SimpleNamespace(role="task", task="a", label="a#1", outcome="raised", answer=None)
+        found = conditions_decide(
+            cast("Explored", SimpleNamespace(calls=[other, call], events=[became]))
+        )
+
+        assert found is None if message is None else str(found).startswith(message)
+
+    def test_kept(self) -> None:
+        """Conditions of every kind are obeyed under every fault."""
+        world = World()
+
+        def make() -> Workflow:
+            workflow = switch(world, when=lambda: True)
+            workflow.add_task("never", lambda: None, when=lambda: False, timeout="1m")
+            workflow.add_task("check", lambda: None, when=lambda: 1 / 0, timeout="1m")
+            return workflow
+
+        assert explore(make, world=world, faults=1).ok
+
+
+class TestTraffic:
+    def explored(self, *steps: Callable[[World], Any], rps: float = 150) -> Exploration:
+        """Explore what awaits *steps*, one after another, in a shop of two busy instances."""
+        world = shop(instances=2, rps=rps)
+
+        async def deploy() -> None:
+            for step in steps:
+                await step(world)
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", deploy, timeout="1h")
+            return workflow
+
+        return explore(make, world=world, faults=0)
+
+    def test_nothing_ready(self) -> None:
+        """Traffic on a version that is not ready yet is named; once it is ready, it may come."""
+        up = (lambda w: w.platform.scale("shop", "2.0", 2),)
+        shift = (lambda w: w.router.set_weights("shop", {"2.0": 100}),)
+
+        report = self.explored(*up, *shift)
+
+        assert broken(report) == [name_of(someone_is_ready)]
+        assert said(report) == ("shop 2.0 has weight 100 and nothing ready, since deploy#1")
+        assert self.explored(*up, lambda w: asyncio.sleep(30), *shift).ok
+
+    def test_too_little(self) -> None:
+        """A version that gets more requests than it can serve is named; with enough, it is not."""
+        down = (lambda w: w.platform.scale("shop", "1.0", 1),)
+
+        report = self.explored(*down)
+
+        assert broken(report) == [name_of(capacity_covers_traffic)]
+        assert said(report) == (
+            "shop 1.0 gets 150.0 requests a second, and what is ready can serve 100.0, since deploy#1"
+        )
+        assert self.explored(*down, rps=100).ok
+
+    def test_weights(self) -> None:
+        """Weights that do not sum to 100, which no router here would take, are named."""
+        world = shop()
+        service = world.find("shop")
+
+        assert list(weights_sum_to_100(world)) == []
+        service.segments.append(service.now._replace(weights={"1.0": 60.0}))
+        assert list(weights_sum_to_100(world)) == [("shop", "the weights of shop sum to 60")]
+
+    def test_broken_before(self) -> None:
+        """What is broken already is not blamed on the run; what it breaks besides is."""
+        world = shop(instances=2, rps=350)
+        world.apply_scale("shop", "1.0", 1)
+
+        async def harmless() -> None:
+            world.config["mode"] = "new"
+
+        async def harmful() -> None:
+            await world.platform.scale("shop", "1.0", 0)
+
+        def make(deploy: Callable[..., Any]) -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", deploy, timeout="1h")
+            return workflow
+
+        report = explore(lambda: make(harmful), world=world, faults=0)
+
+        assert explore(lambda: make(harmless), world=world, faults=0).ok
+        assert broken(report) == [name_of(someone_is_ready)]
+
+    def test_broken_by_the_world(self) -> None:
+        """What the world breaks by itself is not blamed on the run."""
+        world = shop(instances=2, rps=150)
+        world.at("1m", lambda: world.kill("shop", "1.0"))
+
+        async def deploy(ctx: AsyncContext) -> None:
+            await ctx.sleep("5m")
+            world.config["mode"] = "new"
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", deploy, timeout="1h")
+            return workflow
+
+        assert explore(make, world=world, faults=1).ok
+
+
+class TestAll:
+    def test_of_a_safe_workflow(self) -> None:
+        """A workflow that looks, and tries again, keeps all of them under every pair of faults."""
+        world = World()
+
+        assert explore(made(twofold, world), world=world).ok
