@@ -213,7 +213,11 @@ HELD = [BEGIN, start("deploy"), bad("deploy"), fail("deploy"), intent("hold", "d
 
 BOTH_SIDES = [
     BEGIN,
-    *(event for task in ("deploy", "left", "right", "check") for event in (start(task), done(task))),
+    *(
+        event
+        for task in ("deploy", "left", "right", "check")
+        for event in (start(task), done(task))
+    ),
 ]
 
 CASES = [
