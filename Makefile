@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # The modules that decide: every branch of theirs is taken by a test.
-PURE := */run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
+PURE := */run/approving.py,*/run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/resuming.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
 
 .PHONY: help demo test check lint types unit integration bench docs clean python
 
@@ -17,7 +17,7 @@ help:
 	@echo "make test         lint, types and every test that needs no server"
 	@echo "make integration  the tests that need real servers"
 	@echo "make docs         reference pages and outputs taken from the code, examples run"
-	@echo "make bench        overhead against a bare loop, memory and import time"
+	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, memory, import time"
 	@echo "make check        lint and types alone"
 
 python:
@@ -59,6 +59,9 @@ integration: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/simulation.py
+	@$(BIN)/python benchmarks/durable.py
+	@$(BIN)/python benchmarks/durable_runs.py
 
 docs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/docs/pages.py

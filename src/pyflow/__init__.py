@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyflow.define.environment import Environment
+from pyflow.define.interrupts import NOT_APPLIED, UNKNOWN, Applied
 from pyflow.define.plan import Plan
 from pyflow.define.policies import Retry
 from pyflow.define.task import Ref
@@ -32,6 +33,9 @@ from pyflow.spans import Backoff
 from pyflow.version import __version__
 
 __all__ = [
+    "NOT_APPLIED",
+    "UNKNOWN",
+    "Applied",
     "AsyncContext",
     "AsyncRecoveryContext",
     "AuditTrail",

@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyflow.protocols import Holder, Lease, Reading
 
@@ -170,6 +170,17 @@ class RunFailed(PyflowError):
 
 class EngineError(PyflowError):
     """The engine was used in a way it cannot serve; nothing was started."""
+
+
+class PlanChanged(EngineError):
+    """A recorded run cannot be taken up with this workflow, whose plan is another one.
+
+    `changes` says what differs, by task.
+    """
+
+    def __init__(self, message: str, changes: Mapping[str, str]) -> None:
+        self.changes = dict(changes)
+        super().__init__(message)
 
 
 class ProbeError(PyflowError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from pyflow.errors import JournalError
 from pyflow.protocols import Journal
 from pyflow.record.codec import GENESIS, seal
+from pyflow.record.events import TaskStarted
 from pyflow.record.memory import MemoryJournal
+from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.testing.contracts import check_journal
+from support.trails import AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from pyflow.record.codec import Record
 
@@ -160,6 +165,27 @@ class Closed(MemoryJournal):
         return tuple(super().read(run_id, after=after))
 
 
+class Reopened:
+    """Opens the file anew for everything that is asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(
+        self, run_id: str, events: Sequence[Any], /, *, at: Any, fences: Any = ()
+    ) -> list[Record]:
+        with SQLiteJournal(self.path) as journal:
+            return journal.append(run_id, events, at=at, fences=fences)
+
+    def read(self, run_id: str, /, *, after: int = 0) -> list[Record]:
+        with SQLiteJournal(self.path) as journal:
+            return journal.read(run_id, after=after)
+
+    def runs(self) -> list[str]:
+        with SQLiteJournal(self.path) as journal:
+            return journal.runs()
+
+
 BROKEN_JOURNALS: list[tuple[type[MemoryJournal], str]] = [
     (Drops, "`append` returns the records of its events"),
     (Forgets, "`read` returns what `append` returned"),
@@ -186,6 +212,33 @@ class TestCheckJournal:
         check_journal(Closed)
 
         assert journal.runs() == []
+
+    def test_on_disk(self, tmp_path: Path) -> None:
+        """The journal on disk keeps the contract."""
+        numbers = itertools.count()
+        with contextlib.ExitStack() as opened:
+            check_journal(
+                lambda: opened.enter_context(SQLiteJournal(tmp_path / f"{next(numbers)}.db"))
+            )
+
+        assert next(numbers) > 5
+
+    def test_reopened(self, tmp_path: Path) -> None:
+        """So does one that is closed and opened again around everything that is done with it."""
+        numbers = itertools.count()
+        check_journal(lambda: Reopened(tmp_path / f"{next(numbers)}.db"))
+
+    @pytest.mark.parametrize("kind", [MemoryJournal, SQLiteJournal])
+    def test_fences(self, tmp_path: Path, kind: Any) -> None:
+        """Every journal takes the locks that a run believes it holds; none is as good as any."""
+        with contextlib.ExitStack() as opened:
+            on_disk = kind is SQLiteJournal
+            journal: Journal = (
+                opened.enter_context(SQLiteJournal(tmp_path / "j.db")) if on_disk else kind()
+            )
+            records = journal.append("r", [TaskStarted("a", 1, "why")], at=AT, fences=())
+
+            assert list(journal.read("r")) == list(records)
 
     @pytest.mark.parametrize(
         ("broken", "rule"), BROKEN_JOURNALS, ids=lambda x: getattr(x, "__name__", "")

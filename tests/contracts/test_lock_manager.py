@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +17,11 @@ from pyflow.testing.contracts import check_lock_manager
 from pyflow.testing.contracts.lock_manager import _RULES
 from pyflow.testing.loop import run_virtual
 from support.contracts import never_broken
+from support.lock_process import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from pyflow.protocols import LockPolicy
 
@@ -206,6 +210,16 @@ class TestCheckLockManager:
 
         run_virtual(check_lock_manager(lambda: locks.__class__()))
         asyncio.run(check_lock_manager(MemoryLocks))
+
+    def test_sqlite(self, tmp_path: Path) -> None:
+        """The locks that processes share keep the contract, on a real loop."""
+        numbers = itertools.count()
+        with ExitStack() as stack:
+
+            def make() -> LockManager:
+                return stack.enter_context(opened(tmp_path / f"{next(numbers)}.db"))
+
+            asyncio.run(check_lock_manager(make))
 
     def test_catches_every_break(self) -> None:
         """There is a manager here for every rule that can be broken."""

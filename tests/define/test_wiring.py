@@ -389,6 +389,44 @@ class TestAnnotations:
 
         assert decoded(wire, [1]) == [1]
 
+    def test_follows_the_item(self) -> None:
+        """What takes back or repairs an item gets that item's output; everybody else gets the list."""
+        workflow = Workflow("w")
+
+        def deploy(item: str) -> Image: ...
+
+        workflow.add_map("deploy", deploy, over=["a"], on_interrupt=lambda deploy: None)
+        workflow.add_recovery("deploy", lambda deploy: None)
+        workflow.add_recovery("deploy", lambda deploy: None, then="continue")
+        workflow.add_task("it", lambda deploy: None)
+        workflow.add_recovery("it", lambda deploy: None)
+        workflow.add_finalizer("last", lambda deploy: None)
+
+        plan = workflow.check()
+
+        each, it = plan.nodes["deploy"], plan.nodes["it"]
+        assert each.undo is not None
+        assert each.on_interrupt is not None
+        assert it.undo is not None
+        for callee in (each.undo, *each.repairs, each.on_interrupt):
+            assert decoded(callee.wiring[0], {"tag": "x"}) == Image("x")
+        for callee in (it.call, it.undo, plan.finalizers[0][1]):
+            assert decoded(callee.wiring[0], [{"tag": "x"}]) == [{"tag": "x"}]
+
+    def test_follows_an_item_that_cannot_be_decoded(self) -> None:
+        """Of an item whose type cannot be served, its undo gets plain data."""
+        workflow = Workflow("w")
+
+        def deploy(item: str) -> Probe: ...
+
+        workflow.add_map("deploy", deploy, over=["a"])
+        workflow.add_recovery("deploy", lambda deploy: None)
+
+        undo = workflow.check().nodes["deploy"].undo
+
+        assert undo is not None
+        assert decoded(undo.wiring[0], [1]) == [1]
+
     def test_unhashable(self) -> None:
         """An annotation that cannot be hashed is served all the same."""
 

@@ -265,6 +265,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Run": (pyflow, "Engine Run Result"),
     "What a result holds": (pyflow.run.result, "TaskResult Metrics"),
     "Inside a task": (pyflow, "Context AsyncContext RecoveryContext AsyncRecoveryContext"),
+    "After a crash": (pyflow, "Applied NOT_APPLIED UNKNOWN"),
     "Read the record": (pyflow, "AuditTrail Record"),
     "Ask the infrastructure": (pyflow, "Probe Reading poll"),
     "Keep secrets": (pyflow, "Secret"),

@@ -16,7 +16,7 @@ from pyflow import errors
 from pyflow.run.states import RUN_TRANSITIONS, TASK_TRANSITIONS
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-INFOS = ("", "text", "console", "sh", "yaml", "mermaid")
+INFOS = ("", "text", "console", "sh", "yaml", "groovy", "mermaid")
 LEAVES = {
     "docs/how-to/isolate-tasks.md": "it shows a thread that is given up",
     "docs/how-to/test-your-workflow.md": "it shows a deadlock, which ends the loop, not its tasks",

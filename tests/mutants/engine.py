@@ -18,13 +18,14 @@ from mutants.workflows import Case, Invariant
 from pyflow.frozen import replace
 from pyflow.record import events as ev
 from pyflow.record.locks import MemoryLocks
-from pyflow.run import asked, driver, joins, machine, recovery, retrying, trying, undoing
+from pyflow.run import asked, driver, joins, machine, recovery, resuming, retrying, trying, undoing
 from pyflow.run import inputs as on
 from pyflow.run.context import Call
 from pyflow.run.driver import Driver
 from pyflow.run.machine import Machine
 from pyflow.run.maps import MapProgress
 from pyflow.run.recovery import Rollback, needs_undo, still_applied
+from pyflow.run.resuming import Past
 from pyflow.run.state import TaskState
 from pyflow.run.worker import Worker, _within
 from pyflow.testing.exploration import invariants, promises, trial
@@ -89,7 +90,7 @@ def _(patch: Patch) -> None:
             for events in late:
                 commit(self, events)
         except BaseException as error:
-            self._break(error)
+            self.failed(error)
 
     patch.setattr(Driver, "_pump", carry_out_first)
 
@@ -613,14 +614,14 @@ def _(patch: Patch) -> None:
     case=workflows.ROLLOUT,
 )
 def _(patch: Patch) -> None:
-    go_on = Machine._next_finalizer
+    go_on = Machine.next_finalizer
 
     def skip(self: Machine) -> None:
         if self.rollback is not None:
-            self._finalizers.clear()
+            self.finalizers.clear()
         go_on(self)
 
-    patch.setattr(Machine, "_next_finalizer", skip)
+    patch.setattr(Machine, "next_finalizer", skip)
 
 
 @mutant("a finalizer is run twice", breaks=trial.RECORDED_FIRST, case=workflows.ROLLOUT)
@@ -642,10 +643,262 @@ def _(patch: Patch) -> None:
     case=workflows.TURNED_BACK,
 )
 def _(patch: Patch) -> None:
-    go_on = Machine._next_finalizer
+    go_on = Machine.next_finalizer
 
     def hurry(self: Machine) -> None:
-        for _ in range(len(self._finalizers) + 1):
+        for _ in range(len(self.finalizers) + 1):
             go_on(self)
 
-    patch.setattr(Machine, "_next_finalizer", hurry)
+    patch.setattr(Machine, "next_finalizer", hurry)
+
+
+# After a crash ----------------------------------------------------------------------------
+
+
+def unread_(patch: Patch, is_unread: Callable[[ev.Event], bool]) -> None:
+    """Have an engine that takes a run up pass some of its records over."""
+    resume = Machine.resume
+
+    def careless(self: Machine, past: Past, event: ev.RunResumed) -> None:
+        pairs = zip(past.events, past.ages_s, strict=True)
+        read = [(one, age_s) for one, age_s in pairs if not is_unread(one)]
+        events, ages_s = [one for one, _ in read], [age_s for _, age_s in read]
+        resume(self, replace(past, events=events, ages_s=ages_s), event)
+
+    patch.setattr(Machine, "resume", careless)
+
+
+@mutant(
+    "a finished task runs again after a crash",
+    breaks=promises.what_is_done_is_not_done_again,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    unread_(patch, lambda one: isinstance(one, ev.TaskSucceeded) and one.task == "repeated")
+
+
+@mutant(
+    "an undo that is done runs again after a crash",
+    breaks=promises.what_is_done_is_not_done_again,
+    case=workflows.TURNED_BACK,
+)
+def _(patch: Patch) -> None:
+    unread_(patch, lambda one: isinstance(one, ev.UndoSucceeded))
+
+
+@mutant(
+    "an undo that had failed is tried again after a crash",
+    breaks=promises.attempts_keep_to_the_policy,
+    case=workflows.SECOND_TRY,
+)
+def _(patch: Patch) -> None:
+    go_on = resuming._go_on_undoing
+
+    def once_more(*args: Any, again: bool) -> None:
+        go_on(*args, again=True)
+
+    patch.setattr(resuming, "_go_on_undoing", once_more)
+
+
+@mutant(
+    "what a crash cut off runs again, and nobody is asked",
+    breaks=promises.an_interruption_is_looked_into,
+    case=workflows.ROLLOUT,
+)
+def _(patch: Patch) -> None:
+    def run_again(m: Machine, state: TaskState) -> None:
+        m.emit(ev.InterruptResolved(state.name, "not_applied", "rerun"))
+        resuming.resolved(m, state, "not_applied")
+
+    patch.setattr(resuming, "_find_out", run_again)
+
+
+@mutant(
+    "what a crash cut off counts as failed",
+    breaks=promises.an_interruption_is_looked_into,
+    case=workflows.ROLLOUT,
+)
+def _(patch: Patch) -> None:
+    patch.setattr(resuming, "_find_out", lambda m, state: m.fail(state, "it was cut off"))
+
+
+@mutant(
+    "what a crash cut off counts as done",
+    breaks=promises.an_interruption_is_looked_into,
+    case=workflows.ROLLOUT,
+)
+def _(patch: Patch) -> None:
+    def count_as_done(m: Machine, state: TaskState) -> None:
+        m.emit(ev.TaskSucceeded(state.name, state.attempt, 0.0))
+        m.succeeded(state)
+
+    patch.setattr(resuming, "_find_out", count_as_done)
+
+
+@mutant(
+    "a crash goes unnoticed by what it cut off",
+    breaks=promises.an_interruption_is_looked_into,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    def start_over(m: Machine, state: TaskState, *about: object) -> None:
+        if state.status == "running" and state.items is None:
+            failure = on.Failure(resuming.INTERRUPTED, ())
+            m.flying += 1
+            trying.attempt_raised(m, on.AttemptRaised(state.name, 0.0, failure))
+
+    patch.setattr(resuming, "_take_up", start_over)
+
+
+@mutant(
+    "what an on_interrupt= finds out is ignored",
+    breaks=invariants.interruptions_decide,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    answered = HANDLERS[on.InterruptAnswered]
+    patch.setitem(
+        HANDLERS,
+        on.InterruptAnswered,
+        lambda m, said: answered(m, replace(said, answer="not_applied")),
+    )
+
+
+@mutant(
+    "a try that was scheduled is lost in a crash",
+    breaks=invariants.ends,
+    case=workflows.SECOND_TRY,
+)
+def _(patch: Patch) -> None:
+    lost_(patch, "retry")
+
+
+@mutant(
+    "a try of an undo that was scheduled is lost in a crash",
+    breaks=invariants.ends,
+    case=workflows.SECOND_TRY,
+)
+def _(patch: Patch) -> None:
+    lost_(patch, "undo")
+
+
+def lost_(patch: Patch, kind: str) -> None:
+    """Have timers of *kind* not set again after a crash."""
+    carry_on = resuming.carry_on
+
+    def forgetful(m: Machine) -> None:
+        carry_on(m)
+        m.commands = [
+            one for one in m.commands if not (isinstance(one, on.SetTimer) and one.key[0] == kind)
+        ]
+
+    patch.setattr(resuming, "carry_on", forgetful)
+
+
+@mutant(
+    "items of a map that had not begun are lost in a crash",
+    breaks=invariants.ends,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    take_up = MapProgress.take_up
+
+    def forgetful(self: MapProgress) -> None:
+        take_up(self)
+        self._next.clear()
+
+    patch.setattr(MapProgress, "take_up", forgetful)
+
+
+@mutant(
+    "after a crash a map starts all of its items at once",
+    breaks=promises.a_map_keeps_its_limits,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    take_up = MapProgress.take_up
+
+    def roomy(self: MapProgress) -> None:
+        take_up(self)
+        self._room = len(self.items)
+
+    patch.setattr(MapProgress, "take_up", roomy)
+
+
+@mutant(
+    "a pause is forgotten in a crash",
+    breaks=promises.nothing_starts_while_paused,
+    case=workflows.PAUSED,
+)
+def _(patch: Patch) -> None:
+    unread_(patch, lambda one: isinstance(one, ev.RunPaused | ev.RunUnpaused))
+
+
+@mutant(
+    "a hold is forgotten in a crash",
+    breaks=promises.nothing_starts_while_paused,
+    case=workflows.HELD,
+)
+def _(patch: Patch) -> None:
+    unread_(patch, lambda one: isinstance(one, ev.IntentRaised))
+
+
+@mutant(
+    "a rollback is forgotten in a crash",
+    breaks=promises.the_end_is_what_was_intended,
+    case=workflows.SECOND_TRY,
+)
+def _(patch: Patch) -> None:
+    unread_(patch, lambda one: isinstance(one, ev.IntentRaised))
+
+
+@mutant(
+    "an undo that a crash cut off counts as made",
+    breaks=promises.the_end_leaves_nothing_open,
+    case=workflows.TURNED_BACK,
+)
+def _(patch: Patch) -> None:
+    go_on = resuming._go_on_undoing
+
+    def skip(m: Machine, *args: Any, again: bool) -> None:
+        go_on(m, *args, again=again)
+        cut_off = [work for work in m.queue if work[0] == "undo" and work[1].status == "undoing"]
+        for work in cut_off:
+            m.queue.remove(work)
+
+    patch.setattr(resuming, "_go_on_undoing", skip)
+
+
+@mutant(
+    "finalizers are skipped after a crash",
+    breaks=promises.every_finalizer_runs_once,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    def skip(m: Machine, past: Past) -> None:
+        m.finalizers.clear()
+        m.next_finalizer()
+
+    patch.setattr(resuming, "_finish", skip)
+
+
+@mutant(
+    "a finalizer that is done runs again after a crash",
+    breaks=promises.every_finalizer_runs_once,
+    case=workflows.RESUMED,
+)
+def _(patch: Patch) -> None:
+    patch.setattr(resuming, "_finish", lambda m, past: m.next_finalizer())
+
+
+@mutant("after a crash the lock is not taken again", breaks=trial.LOCKED, case=workflows.RESUMED)
+def _(patch: Patch) -> None:
+    take = COMMANDS[on.TakeLocks]
+
+    def pretend(self: Driver, command: on.TakeLocks) -> None:
+        if self.machine.past is None:
+            take(self, command)
+        else:
+            self.post(on.LocksTaken())
+
+    patch.setitem(COMMANDS, on.TakeLocks, pretend)

@@ -306,6 +306,84 @@ def make_secretive(world: World) -> pyflow.Workflow:
     return wf
 
 
+def make_resumed(world: World) -> pyflow.Workflow:
+    """Say for every step what to do about it after a crash, so that nobody has to be asked."""
+
+    async def look(ctx: pyflow.AsyncContext) -> pyflow.Applied | object:
+        await ctx.sleep("5s")
+        is_set = world.config.get("looked_at") == "set"
+        return pyflow.Applied("found") if is_set else pyflow.NOT_APPLIED
+
+    async def read() -> object:
+        return world.config.get("looked_at")
+
+    async def release(ctx: pyflow.AsyncContext, item: str) -> None:
+        put(world, item, "set")
+        await ctx.sleep("1m")
+
+    async def take_back(item: str) -> None:
+        put(world, item, None)
+
+    wf = pyflow.Workflow("resumed", locks=["config"])
+    add_setting(wf, world, "repeated", on_interrupt="rerun")
+    add_setting(wf, world, "looked_at", depends_on=["repeated"], on_interrupt=look)
+    wf.add_task("read", read, depends_on=["looked_at"], effect=False, timeout="1m")
+    wf.add_map(
+        "release",
+        release,
+        over=["eu", "us", "asia"],
+        max_parallel=2,
+        depends_on=["repeated"],
+        timeout="5m",
+        on_interrupt="rerun",
+    )
+    wf.add_recovery("release", take_back, retry=CAREFUL, timeout="1m")
+    wf.add_finalizer("report", lambda: None, timeout="1m")
+    wf.add_finalizer("tidy", lambda: None, timeout="1m")
+    return wf
+
+
+def make_second_try(world: World) -> pyflow.Workflow:
+    """Go back every time, where each step and each undo needs a second try, and one undo fails."""
+
+    async def do(ctx: pyflow.AsyncContext) -> None:
+        if ctx.attempt == 1:
+            raise NotApplied("not at once")
+        put(world, ctx.task, "set")
+
+    async def undo(ctx: pyflow.AsyncRecoveryContext) -> None:
+        if ctx.attempt == 1:
+            raise NotApplied("not at once")
+        put(world, ctx.task, None)
+
+    async def verify() -> None:
+        raise NotApplied("it is bad")
+
+    wf = pyflow.Workflow("second_try", locks=["config"])
+    wf.add_task("beside", do, retry=CAREFUL, timeout="1m", on_interrupt="rerun")
+    wf.add_recovery("beside", verify, retry=ONCE, timeout="1m")
+    before: list[str] = []
+    for name in ("below", "above"):
+        wf.add_task(name, do, depends_on=before, retry=CAREFUL, timeout="1m", on_interrupt="rerun")
+        wf.add_recovery(name, undo, retry=CAREFUL, timeout="1m")
+        before = [name]
+    wf.add_task("verify", verify, depends_on=before, timeout="1m", on_interrupt="rerun")
+    return wf
+
+
+def make_held(world: World) -> pyflow.Workflow:
+    """Leave it to a person what follows from a failure, while another branch is under way."""
+
+    async def verify() -> None:
+        raise NotApplied("it is bad")
+
+    wf = pyflow.Workflow("held", on_failure="hold", locks=["config"])
+    wf.add_task("verify", verify, timeout="1m", on_interrupt="rerun")
+    add_setting(wf, world, "left", on_interrupt="rerun")
+    add_setting(wf, world, "right", depends_on=["left"], on_interrupt="rerun")
+    return wf
+
+
 TOKEN = pyflow.Secret("correct-horse-battery", name="token")
 
 ROLLOUT = Case(make_shop, make_rollout, invariants=(one_fault_leaves_nothing,))
@@ -318,6 +396,10 @@ REGIONS = Case(World, make_regions)
 NARROW = Case(World, make_regions, options={"max_parallel": 2})
 THREADS = Case(World, make_threads, faults=2)
 SECRETIVE = Case(World, make_secretive, options={"params": {"token": TOKEN}})
+RESUMED = Case(World, make_resumed, faults=2, options={"kinds": ["crash"]})
+SECOND_TRY = Case(World, make_second_try, options={"kinds": ["crash"]})
+HELD = Case(World, make_held, options={"kinds": ["crash"]})
+PAUSED = Case(World, make_turned_back, faults=2, options={"kinds": ["crash", "pause"]})
 
 CASES = (
     ROLLOUT,
@@ -330,5 +412,9 @@ CASES = (
     NARROW,
     THREADS,
     SECRETIVE,
+    RESUMED,
+    SECOND_TRY,
+    HELD,
+    PAUSED,
 )
 """All of them."""

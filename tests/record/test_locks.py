@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyflow.errors import LockError
-from pyflow.protocols import Lease
+from pyflow.errors import LockError, LockHeld, RunAlive
+from pyflow.protocols import Holder, Lease
 from pyflow.record.locks import MemoryLocks
 from pyflow.testing.loop import run_virtual
+from support.trails import AT
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -287,3 +290,103 @@ class TestBreakLock:
     def test_unknown(self) -> None:
         """Breaking a lock that nobody ever took is harmless."""
         assert MemoryLocks().break_lock("a") == 1
+
+
+class TestPolicy:
+    def test_names_the_holder(self) -> None:
+        """With the policy `fail`, the error says who has the lock, and since when."""
+        instants = [AT, AT + timedelta(hours=2)]
+        locks = MemoryLocks(now=lambda: instants[0])
+        run_virtual(locks.acquire("r", ["a"]))
+        del instants[0]
+
+        with pytest.raises(LockHeld, match=r"run r since 2026-.*, 2 h ago, which is") as caught:
+            run_virtual(locks.acquire("s", ["b", "a"], policy="fail"))
+        assert caught.value.holder == locks.holder("a")
+        assert locks.holder("b") is None
+
+    def test_names_the_next(self) -> None:
+        """With the policy `fail`, nobody gets past those who wait."""
+
+        async def main() -> LockHeld:
+            locks = MemoryLocks()
+            await locks.acquire("r", ["a"])
+            waiting = spawn(locks.acquire("s", ["a", "b"]))
+            await asyncio.sleep(1)
+            with pytest.raises(LockHeld, match="'b' is free, but run s has asked") as caught:
+                await locks.acquire("t", ["b"], policy="fail")
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            return caught.value
+
+        assert run_virtual(main()).holder is None
+
+    def test_own_residue(self) -> None:
+        """A run is not kept from what it has left by those who cannot have it."""
+
+        async def main() -> list[Lease]:
+            locks = MemoryLocks()
+            leases = await locks.acquire("r", ["a"])
+            waiting = spawn(locks.acquire("s", ["a"]))
+            await asyncio.sleep(1)
+            locks.release(leases, residue=True)
+            again = await locks.acquire("r", ["a"], policy="fail")
+            locks.release(again)
+            return [*again, *await waiting]
+
+        assert run_virtual(main()) == [Lease("a", "r", 2), Lease("a", "s", 3)]
+
+
+class TestHolder:
+    def test_clock(self) -> None:
+        """A holder has the instant at which it took the lock, where there is a clock."""
+        locks, timeless = MemoryLocks(now=lambda: AT), MemoryLocks()
+        lease = run_virtual(locks.acquire("r", ["a"]))[0]
+        run_virtual(timeless.acquire("r", ["a"]))
+
+        here = (os.uname().nodename, os.getpid())
+        assert locks.holder("a") == Holder(lease, True, *here, AT)
+        assert timeless.holder("a") == Holder(lease, True, *here)
+
+    def test_second_self(self) -> None:
+        """A run does not wait for itself."""
+        locks = MemoryLocks()
+        run_virtual(locks.acquire("r", ["a"]))
+
+        with pytest.raises(RunAlive, match="run r is alive") as caught:
+            run_virtual(locks.acquire("r", ["a"]))
+        assert caught.value.holder == locks.holder("a")
+
+
+class TestOrphan:
+    def test_bars(self) -> None:
+        """What the dead held is not free, except for their own run, or once it is broken."""
+        locks = MemoryLocks()
+        old = run_virtual(locks.acquire("r", ["a", "b"]))
+        locks.orphan()
+        locks.release(old[1:])
+        holder = locks.holder("a")
+        with pytest.raises(LockError, match="run r has had it and is unfinished"):
+            run_virtual(locks.acquire("s", ["a"]))
+
+        assert holder is not None
+        assert (holder.lease, holder.is_alive) == (old[0], False)
+        assert locks.copy().refusal(["a"]) == locks.refusal(["a"])
+        assert run_virtual(locks.acquire("r", ["a"])) == [Lease("a", "r", 2)]
+        assert locks.break_lock("b") == 2
+        assert run_virtual(locks.acquire("s", ["b"])) == [Lease("b", "s", 3)]
+
+    def test_tells_those_who_wait(self) -> None:
+        """Who waits for a run that dies hears of it at once."""
+
+        async def main() -> float:
+            locks = MemoryLocks()
+            await locks.acquire("r", ["a"])
+            waiting = spawn(locks.acquire("s", ["a"]))
+            await asyncio.sleep(1)
+            locks.orphan()
+            with pytest.raises(LockError, match="unfinished"):
+                await waiting
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) == 1

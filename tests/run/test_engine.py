@@ -1018,7 +1018,11 @@ class TestTheResult:
         lines = str(result).splitlines()
         assert lines[0].startswith("w: held (run ")
         assert lines[1:3] == ["  a: failed", "  because a: ValueError: why"]
-        assert "run.retry(task)" in lines[3]
+        assert lines[3].startswith("  it waits for a person")
+        assert lines[4:] == [
+            "    a has failed: run.retry('a', by=...) or run.skip('a', by=...)",
+            "    or end it: run.roll_back(by=...) or run.cancel(by=...)",
+        ]
         assert repr(result.tasks) == "{a: failed}"
         assert len(result.tasks) == 1
         assert repr(result).startswith("Result(run_id=")

@@ -36,10 +36,12 @@ except KeyboardInterrupt:
 
 
 NOTEBOOK = PROGRAM.replace(
-    "    engine.execute(workflow)\n", "    asyncio.new_event_loop().run_until_complete(cell())\n"
+    "    engine.execute(workflow)\n",
+    "    try:\n        loop.run_until_complete(cell())\n    finally:\n        loop.close()\n",
 ).replace(
     "engine = pyflow.Engine()",
-    "engine = pyflow.Engine()\nimport asyncio\nasync def cell(): engine.execute(workflow)",
+    "engine = pyflow.Engine()\nimport asyncio\nloop = asyncio.new_event_loop()\n"
+    "async def cell(): engine.execute(workflow)",
 )
 
 

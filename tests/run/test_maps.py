@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -129,6 +130,37 @@ class TestMap:
         assert result.tasks["m"].output == ["A", None, "C"]
         assert result.status == "rolled_back"
         assert sorted(did.done[4:]) == ["undo a A", "undo b None", "undo c C"]
+
+    def test_undos_get_the_output_of_their_item(self) -> None:
+        """An undo or a repair that asks for its own task's output, without a type, gets its item's."""
+        seen: list[Any] = []
+        workflow = pyflow.Workflow("w")
+
+        @dataclass
+        class Server:
+            name: str
+
+        async def make(ctx: pyflow.AsyncContext, item: str) -> Server:
+            if item == "b" and ctx.attempt == 1:
+                raise OSError("full")
+            return Server(item)
+
+        async def mend(m: Any) -> None:
+            seen.append(m)
+
+        async def undo(m, item) -> None:
+            seen.append((item, m))
+
+        workflow.add_map("m", make, over=["a", "b"])
+        workflow.add_recovery("m", mend, then="retry")
+        workflow.add_recovery("m", undo)
+        workflow.add_task("bad", Journal().fails("bad"), depends_on=["m"])
+
+        result = run(workflow)
+
+        assert result.status == "rolled_back"
+        assert seen[0] is None
+        assert sorted(seen[1:], key=str) == [("a", Server("a")), ("b", Server("b"))]
 
     def test_more_failures_than_tolerated(self) -> None:
         """The map fails after its last item, starts no further one, and names a cause."""

@@ -58,7 +58,7 @@ class TestTables:
     def test_ends_are_ends(self) -> None:
         """A run that has ended changes no more, but for a rollback that is tried again."""
         left = {state: RUN_TRANSITIONS[state] for state in RUN_ENDS if RUN_TRANSITIONS[state]}
-        assert left == {"rollback_failed": {"rolling_back"}}
+        assert left == {end: {"rolling_back"} for end in ("failed", "cancelled", "rollback_failed")}
 
     def test_intents_rise(self) -> None:
         """The intents are in rising order."""
@@ -112,16 +112,19 @@ class TestTables:
 
         tasks = {(old, new) for old, row in TASK_TRANSITIONS.items() for new in row}
         runs = {(f"run {old}", f"run {new}") for old, row in RUN_TRANSITIONS.items() for new in row}
-        assert (tasks | runs) - walked == LATER
+        assert (tasks | runs) - walked == AFTER_A_CRASH
 
 
-LATER = {
-    # Resolving an interrupted attempt, and rolling back again, come with the durable journal.
+AFTER_A_CRASH = {
     ("interrupted", "undoing"),
     ("interrupted", "waiting"),
     ("interrupted", "succeeded"),
     ("interrupted", "failed"),
     ("undo_failed", "undoing"),
     ("run rollback_failed", "run rolling_back"),
+    ("run failed", "run rolling_back"),
+    ("run cancelled", "run rolling_back"),
+    ("run held", "run failed"),
 }
-"""Transitions that no run of this release takes."""
+"""Transitions of runs that are taken up again or ask people; tests/run/test_resume.py and
+test_approvals.py take them."""

@@ -11,6 +11,7 @@ from pyflow.protocols import Lease
 from pyflow.record import events as ev
 from pyflow.run import inputs as on
 from pyflow.run.machine import Machine
+from pyflow.run.resuming import Past
 
 Choose = Callable[[int], int]
 """Returns a number from 0 up to, not including, its argument."""
@@ -57,6 +58,16 @@ class World:
         self.machine.start(STARTED)
         self._turn()
         return self.continue_(steps)
+
+    def resume(self, dead: World, commits: int, **options: Any) -> World:
+        """Take up what *dead* has recorded in so many commits, and let everything happen."""
+        self.batches = dead.batches[:commits]
+        self.events = [event for batch in self.batches for event in batch]
+        ages_s = sorted((float(self.choose(100)) for _ in self.events), reverse=True)
+        past = Past(tuple(self.events), ages_s, **options)
+        self.machine.resume(past, ev.RunResumed({"id": "t", "source": "given"}, {}))
+        self._turn()
+        return self.continue_()
 
     def continue_(self, steps: int = 10_000) -> World:
         """Go on as `run` does, after something was told."""
@@ -151,6 +162,9 @@ class World:
                 else:
                     names = tuple(f"{task}[{n}]" for n in range(len(items)))
                     handle(on.ItemsListed(task, names, tuple(items)))
+            case on.AskInterrupt(task):
+                answers: Any = ("applied", "not_applied", "unknown")
+                handle(on.InterruptAnswered(task, answers[self.choose(3)], "look"))
             case on.TakeLocks():
                 leases = tuple(Lease(r, "r", 1) for r in self.plan.locks)
                 handle(on.LocksTaken(leases))

@@ -31,19 +31,34 @@ SETTLING = (
 
 def settle(world: World) -> World:
     """Run *world*; let a person decide whatever is held, then end what is paused."""
-    world.run()
+    return decide(world.run())
+
+
+def decide(world: World) -> World:
+    """Let a person decide whatever is held, then end what is paused."""
     for _ in range(50):
         if world.finished:
             break
         if world.state.held:
-            task = next(iter(world.state.held))
-            command: Any = ["retry", "skip", "cancel", "rollback"][world.choose(4)]
-            world.tell(on.Asked(command, "ann", None, task)).continue_()
+            world.tell(_decision(world, next(iter(world.state.held)))).continue_()
         elif world.status in ("paused", "held"):
             world.tell(on.Asked("unpause" if world.status == "paused" else "cancel")).continue_()
         else:
             break
     return world
+
+
+def _decision(world: World, task: str) -> on.Asked:
+    state = world.state.tasks[task]
+    commands: tuple[Any, ...] = ("retry", "skip", "cancel", "rollback")
+    if state.node.task.approval is not None and state.status == "running":
+        commands = ("approve", "approve", "approve", "reject")
+    elif state.status == "interrupted":
+        commands = ("resolve", "resolve", "cancel", "rollback")
+    answers: tuple[Any, ...] = ("applied", "not_applied")
+    command = commands[world.choose(4)]
+    answer = answers[world.choose(2)] if command == "resolve" else None
+    return on.Asked(command, "ann", None, task, answer)
 
 
 def the_end_is_reached(world: World) -> None:

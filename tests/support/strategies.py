@@ -30,8 +30,11 @@ def truly() -> bool:
     return True
 
 
-def build(number: Number, max_tasks: int = 8) -> Workflow:
-    """Return a workflow over a random graph, with every policy that a task can have."""
+def build(number: Number, max_tasks: int = 8, *, people: bool = False) -> Workflow:
+    """Return a workflow over a random graph, with every policy that a task can have.
+
+    With *people*, some tasks are questions, and some may be cut off without asking anybody.
+    """
 
     def pick(*options: Any) -> Any:
         return options[number(len(options))]
@@ -60,6 +63,16 @@ def build(number: Number, max_tasks: int = 8) -> Workflow:
             "point_of_no_return": number(14) == 13,
         }
         may_fail[name] = bool(deps) or not options["allow_failure"]
+        if people and number(6) == 5:
+            asked = {key: options[key] for key in ("depends_on", "join", "when", "allow_failure")}
+            expires, on_expiry = pick(None, "1h"), pick("reject", "approve", "hold")
+            workflow.add_approval(name, "Go on?", expires=expires, on_expiry=on_expiry, **asked)
+            continue
+        if people:
+            options["on_interrupt"] = pick("ask", "rerun", "rerun", truly)
+            options["effect"] = number(6) < 5
+            if options["retry"] is not None and number(2):
+                options["retry"] = Retry(3, after_crash=True)
         if number(6) == 5:
             over, limit = [1, 2, 3], pick(None, 1, 2)
             workflow.add_map(
@@ -84,9 +97,9 @@ def workflows(draw: Any, max_tasks: int = 8) -> Workflow:
     return build(lambda below: draw(st.integers(0, below - 1)), max_tasks)
 
 
-def random_workflow(rng: random.Random, max_tasks: int = 8) -> Workflow:
+def random_workflow(rng: random.Random, max_tasks: int = 8, *, people: bool = False) -> Workflow:
     """Return a workflow that *rng* draws."""
-    return build(rng.randrange, max_tasks)
+    return build(rng.randrange, max_tasks, people=people)
 
 
 def random_world(workflow: Workflow, rng: random.Random, *, slots: int | None = None) -> World:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from pyflow import AsyncContext, Retry, Secret, Workflow
+from pyflow import NOT_APPLIED, UNKNOWN, Applied, AsyncContext, Retry, Secret, Workflow
 from pyflow.errors import JournalError
 from pyflow.protocols import Lease
 from pyflow.record import events as ev
@@ -27,6 +27,7 @@ from pyflow.testing.exploration.invariants import (
     conditions_decide,
     ends,
     facts_left,
+    interruptions_decide,
     locks_are_released,
     no_secret_is_written,
     residue_is_complete,
@@ -189,6 +190,29 @@ class TestRolledBack:
 
         assert report.ok
         assert {"config drift": (None, True), "config note": (None, True)} in left
+
+    def test_not_by_a_task_alone(self) -> None:
+        """What a task put back, and the world changed after that, is not the rollback's either."""
+        world = World()
+        world.at("5s", lambda: world.config.update(mode="odd"))
+        left: list[dict[str, Any]] = []
+
+        def look(run: Explored) -> None:
+            if run.status == "rolled_back":
+                left.append(facts_left(run))
+
+        async def rest(ctx: AsyncContext) -> None:
+            await ctx.sleep("10s")
+
+        def make() -> Workflow:
+            workflow = switch(world)
+            workflow.add_finalizer("rest", rest)
+            return workflow
+
+        report = explore(make, world=world, faults=1, kinds=["roll_back"], invariants=[look])
+
+        assert report.ok
+        assert {"config mode": (None, "odd")} in left
 
     def test_nobody_could_know(self) -> None:
         """Where who wrote was lied to, and who looked as well, the run cannot know better."""
@@ -455,6 +479,18 @@ class TestConditions:
 
         assert found is None if message is None else str(found).startswith(message)
 
+    def test_asked_again(self) -> None:
+        """An answer that was lost in a crash does not count, only the last one does."""
+        calls = [
+            SimpleNamespace(role="when", task="a", label="", outcome=outcome, answer=answer)
+            for outcome, answer in [("raised", None), ("returned", False), ("returned", True)]
+        ]
+        events = [ev.RunResumed({}, {}), ev.TaskStarted("a", 1, "")]
+
+        assert (
+            conditions_decide(cast("Explored", SimpleNamespace(calls=calls, events=events))) is None
+        )
+
     def test_kept(self) -> None:
         """Conditions of every kind are obeyed under every fault."""
         world = World()
@@ -466,6 +502,78 @@ class TestConditions:
             return workflow
 
         assert explore(make, world=world, faults=1).ok
+
+
+class TestInterruptions:
+    @pytest.mark.parametrize(
+        ("outcome", "answer", "counted", "message"),
+        [
+            ("returned", Applied(3), ("applied", "look"), None),
+            ("returned", NOT_APPLIED, ("not_applied", "look"), None),
+            ("returned", UNKNOWN, ("unknown", "look"), None),
+            ("returned", "yes", ("unknown", "look"), None),
+            ("raised", None, ("unknown", "look"), None),
+            ("under way", None, ("applied", "look"), None),
+            ("returned", Applied(3), ("not_applied", "person"), None),
+            (
+                "returned",
+                Applied(3),
+                ("not_applied", "look"),
+                "found applied, and what counted is not",
+            ),
+            (
+                "returned",
+                NOT_APPLIED,
+                ("applied", "look"),
+                "found not_applied, and what counted is a",
+            ),
+            (
+                "raised",
+                None,
+                ("not_applied", "look"),
+                "found unknown, and what counted is not_applied",
+            ),
+        ],
+    )
+    def test_answers(
+        self, outcome: str, answer: object, counted: tuple[Any, str], message: str | None
+    ) -> None:
+        """What an ``on_interrupt=`` found out is what counts, unless a person said otherwise."""
+        call = self.call(1, outcome, answer)
+        events = [ev.TaskInterrupted("a", 1, ""), ev.InterruptResolved("a", *counted)]
+
+        found = self.seen([call], events)
+
+        assert found is None if message is None else str(found).startswith(f"a#1 {message}")
+
+    def test_other_interruptions(self) -> None:
+        """A call is held against the interruption that it looked into; some were never recorded."""
+        calls = [self.call(1, "returned", Applied()), self.call(2, "returned", NOT_APPLIED)]
+        events = [
+            *(ev.TaskInterrupted("a", 1, ""), ev.TaskInterrupted("b", 2, "")),
+            ev.InterruptResolved("b", "applied", "look"),
+            *(ev.TaskInterrupted("a", 2, ""), ev.InterruptResolved("a", "not_applied", "look")),
+        ]
+
+        assert self.seen(calls, events) is None
+        assert self.seen(calls, events[:3]) is None
+
+    def test_said_why(self) -> None:
+        """An answer that cannot be used is no answer, and the record says why."""
+        resolved = ev.InterruptResolved("a", "unknown", "look", reason="CodecError: output")
+        events = [ev.TaskInterrupted("a", 1, ""), resolved]
+
+        assert self.seen([self.call(1, "returned", Applied(object()))], events) is None
+
+    def call(self, attempt: int, outcome: str, answer: object) -> Any:
+        """Return a call of the ``on_interrupt=`` of the task a."""
+        return SimpleNamespace(
+            role="interrupt", task="a", attempt=attempt, label="a#1", outcome=outcome, answer=answer
+        )
+
+    def seen(self, calls: list[Any], events: list[Any]) -> str | None:
+        """Return what the invariant says of a run with these *calls* and *events*."""
+        return interruptions_decide(cast("Explored", SimpleNamespace(calls=calls, events=events)))
 
 
 class TestTraffic:

@@ -20,6 +20,7 @@ from support.explored import FEW
 
 Promise = Callable[[Any], str | None]
 BEGIN = ev.RunStarted("w", "f", {}, {}, {}, {})
+RESUMED = ev.RunResumed({}, {})
 LOST = ev.ErrorInfo(see(SimulatedFault()).type, "lost")
 BOOM = ev.ErrorInfo("ValueError", "boom")
 CUT = ev.ErrorInfo(see(RunStopping()).type, "the run is stopping")
@@ -106,6 +107,14 @@ def repaired(task: str, then: Any) -> ev.Event:
 
 def released(task: str, decision: Any = "retry") -> ev.Event:
     return ev.HoldReleased(decision, task)
+
+
+def cut(task: str, attempt: int = 1) -> ev.Event:
+    return ev.TaskInterrupted(task, attempt, "")
+
+
+def found(task: str, answer: Any = "not_applied", source: str = "person") -> ev.Event:
+    return ev.InterruptResolved(task, answer, source)
 
 
 def asked(command: str, *, accepted: bool = True) -> ev.Event:
@@ -198,6 +207,21 @@ def final() -> Workflow:
     return workflow
 
 
+def approved() -> Workflow:
+    """Return an approval, and deploy after it."""
+    workflow = Workflow("w")
+    workflow.add_approval("approve", "Deploy?")
+    workflow.add_task("deploy", print, depends_on="approve")
+    return workflow
+
+
+def on_hold() -> Workflow:
+    """Return a workflow that leaves it to a person what follows from a failure."""
+    workflow = Workflow("w", on_failure="hold")
+    workflow.add_task("deploy", print)
+    return workflow
+
+
 def keep_going() -> Workflow:
     """Return a workflow that goes on after a failure."""
     workflow = Workflow("w", on_failure="continue")
@@ -285,11 +309,36 @@ CASES = [
         message="finalizer second started before first had ended",
     ),
     Case(
+        promises.every_finalizer_runs_once,
+        final,
+        kept=[
+            *(*finals("first")[:-1], ev.FinalizerStarted("second"), RESUMED),
+            *(ev.FinalizerStarted("second"), ev.FinalizerSucceeded("second", 0.0)),
+            ev.RunFinished("succeeded", 12),
+        ],
+        broken=[*finals("first")[:-1], RESUMED, *finals("first", "second")[-5:]],
+        message="finalizers ['first', 'first', 'second'] ran, expected ['first', 'second']",
+    ),
+    Case(
         promises.a_start_waits_for_dependencies,
         chain,
         kept=[*STARTED, done("deploy"), start("check")],
         broken=[*STARTED, start("check")],
         message="check started before deploy had settled",
+    ),
+    Case(
+        promises.a_start_waits_for_dependencies,
+        chain,
+        kept=[*STARTED, RESUMED, cut("deploy"), found("deploy", "applied"), start("check")],
+        broken=[*STARTED, RESUMED, cut("deploy"), start("check")],
+        message="check started before deploy had settled",
+    ),
+    Case(
+        promises.a_start_waits_for_dependencies,
+        either,
+        kept=[*(BEGIN, start("one"), cut("one"), found("one", "applied"), start("any"))],
+        broken=[*(BEGIN, start("one"), cut("one"), found("one"), start("any"))],
+        message="any started before any of its dependencies succeeded",
     ),
     Case(
         promises.a_start_waits_for_dependencies,
@@ -310,7 +359,14 @@ CASES = [
         promises.a_start_needs_what_it_joins,
         chain,
         kept=[*STARTED, bad("deploy"), ev.TaskFailed("deploy", "", allowed=True), start("check")],
-        broken=[*STARTED, ev.TaskInterrupted("deploy", 1, ""), start("check")],
+        broken=[*STARTED, cut("deploy"), start("check")],
+        message="check started although deploy had failed",
+    ),
+    Case(
+        promises.a_start_needs_what_it_joins,
+        chain,
+        kept=[*STARTED, cut("deploy"), found("deploy", "applied"), start("check")],
+        broken=[*STARTED, cut("deploy"), found("deploy", "unknown"), start("check")],
         message="check started although deploy had failed",
     ),
     Case(
@@ -333,6 +389,114 @@ CASES = [
         kept=[*STARTED, done("deploy"), intent("rollback"), undo("deploy"), undo("deploy", 2)],
         broken=[*STARTED, done("deploy"), intent("rollback"), undo("deploy"), undo("deploy")],
         message="undo_started of deploy, attempt 1, is recorded twice",
+    ),
+    Case(
+        promises.what_is_done_is_not_done_again,
+        chain,
+        kept=[*STARTED, RESUMED, cut("deploy"), found("deploy"), start("deploy", 2)],
+        broken=[*STARTED, done("deploy"), RESUMED, start("deploy", 2)],
+        message="deploy started again after it had succeeded",
+    ),
+    Case(
+        promises.what_is_done_is_not_done_again,
+        chain,
+        kept=[*STARTED, cut("deploy"), found("deploy", "applied"), RESUMED, start("check")],
+        broken=[*STARTED, cut("deploy"), found("deploy", "applied"), start("deploy", 2)],
+        message="deploy started again after it had succeeded",
+    ),
+    Case(
+        promises.what_is_done_is_not_done_again,
+        chain,
+        kept=[
+            *STARTED,
+            done("deploy"),
+            intent("rollback"),
+            undo("deploy"),
+            RESUMED,
+            undo("deploy", 2),
+        ],
+        broken=[*STARTED, intent("rollback"), undo("deploy"), undone("deploy"), undo("deploy", 2)],
+        message="the undo of deploy started again after it had succeeded",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        chain,
+        kept=[*STARTED, RESUMED, cut("deploy"), found("deploy"), start("deploy", 2)],
+        broken=[*STARTED, RESUMED, cut("deploy"), start("deploy", 2)],
+        message="deploy was cut off, and without a look task_started followed",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        chain,
+        kept=[*STARTED, RESUMED, cut("deploy"), intent("rollback"), fail("deploy"), undo("deploy")],
+        broken=[*STARTED, RESUMED, cut("deploy"), fail("deploy")],
+        message="deploy was cut off, and without a look task_failed followed",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        chain,
+        kept=[*STARTED, done("deploy"), RESUMED, start("check"), done("check")],
+        broken=[*STARTED, RESUMED, done("deploy")],
+        message="deploy was cut off, and without a look task_succeeded followed",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        approved,
+        kept=[BEGIN, start("approve"), RESUMED, done("approve"), start("deploy")],
+        broken=[*STARTED, cut("deploy"), found("deploy", "unknown"), start("deploy", 2)],
+        message="deploy was cut off, and without a look task_started followed",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        lambda: chain(on_interrupt="rerun"),
+        kept=[*STARTED, cut("deploy"), found("deploy", source="rerun"), start("deploy", 2)],
+        broken=[*STARTED, cut("deploy"), found("deploy", "applied", source="rerun")],
+        message="rerun said applied of deploy, and was not to be asked",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        lambda: chain(retry=Retry(2, after_crash=True)),
+        kept=[*STARTED, cut("deploy"), found("deploy", source="rerun"), start("deploy", 2)],
+        broken=[*STARTED, cut("deploy"), found("deploy", source="look")],
+        message="look said not_applied of deploy, and was not to be asked",
+    ),
+    Case(
+        promises.an_interruption_is_looked_into,
+        lambda: chain(on_interrupt=print),
+        kept=[*STARTED, cut("deploy"), found("deploy", source="print"), start("deploy", 2)],
+        broken=[*STARTED, cut("deploy"), found("deploy", source="rerun")],
+        message="rerun said not_applied of deploy, and was not to be asked",
+    ),
+    Case(
+        promises.attempts_keep_to_the_policy,
+        chain,
+        kept=[
+            *STARTED,
+            done("deploy"),
+            intent("rollback"),
+            undo("deploy"),
+            RESUMED,
+            undo("deploy", 2),
+        ],
+        broken=[
+            *STARTED,
+            intent("rollback"),
+            undo("deploy"),
+            undo_bad("deploy"),
+            RESUMED,
+            undo("deploy", 2),
+        ],
+        message="the undo of deploy was tried 2 times, and 1 are allowed",
+    ),
+    Case(
+        promises.attempts_keep_to_the_policy,
+        chain,
+        kept=[
+            *(*STARTED, done("deploy"), intent("rollback"), undo("deploy"), undo_bad("deploy")),
+            *(RESUMED, intent("rollback"), undo("deploy", 2)),
+        ],
+        broken=[*STARTED, RESUMED, cut("deploy"), start("deploy", 2)],
+        message="deploy was tried 2 times, and 1 are allowed",
     ),
     Case(
         promises.attempts_keep_to_the_policy,
@@ -483,6 +647,20 @@ CASES = [
         message="deploy succeeded although 2 of its items did not",
     ),
     Case(
+        promises.a_map_keeps_its_limits,
+        mapped,
+        kept=[
+            *(BEGIN, expanded("a", "b"), start("deploy[a]"), start("deploy[b]"), RESUMED),
+            *(cut("deploy[a]"), cut("deploy[b]"), found("deploy[a]", "applied")),
+            *(found("deploy[b]"), start("deploy[b]", 2), done("deploy[b]", 2), done("deploy")),
+        ],
+        broken=[
+            *(BEGIN, expanded("a", "b"), start("deploy[a]"), start("deploy[b]"), RESUMED),
+            *(cut("deploy[a]"), cut("deploy[b]"), done("deploy")),
+        ],
+        message="deploy succeeded although 2 of its items did not",
+    ),
+    Case(
         promises.starts_stop_when_the_run_does,
         retried,
         kept=[*HELD, released("deploy"), start("deploy", 2)],
@@ -535,6 +713,27 @@ CASES = [
         message="deploy failed, on_failure is rollback, and the run failed",
     ),
     Case(
+        promises.nothing_starts_while_paused,
+        chain,
+        kept=[
+            *(*STARTED, RESUMED, cut("deploy"), intent("hold", "deploy")),
+            *(found("deploy"), start("deploy", 2)),
+        ],
+        broken=[
+            *(*STARTED, RESUMED, cut("deploy"), found("deploy", "unknown")),
+            *(intent("hold", "deploy"), start("check")),
+        ],
+        message="task_started of check came while the run was held",
+    ),
+    Case(
+        promises.a_failure_is_acted_upon,
+        on_hold,
+        kept=[*HELD, released("deploy", "skip"), *ended("succeeded")[1:]],
+        broken=(wrong := ended("failed", start("deploy"), bad("deploy"), fail("deploy"))),
+        state=wrong,
+        message="deploy failed, on_failure is hold, and the run failed",
+    ),
+    Case(
         promises.a_failure_is_acted_upon,
         keep_going,
         kept=ended("failed", start("deploy"), bad("deploy"), fail("deploy")),
@@ -561,6 +760,22 @@ CASES = [
         kept=[*STARTED, intent("rollback"), asked("rollback"), asked("cancel")],
         broken=[*STARTED, intent("cancel"), asked("rollback")],
         message="rollback was accepted, and the intent was not raised",
+    ),
+    Case(
+        promises.the_end_is_what_was_intended,
+        chain,
+        kept=ended("rolled_back", *TURNED_BACK, undo("check"), undone("check")),
+        broken=(wrong := ended("failed", start("deploy"), fail("deploy"), intent("rollback"))),
+        state=[one for one in wrong if one != intent("rollback")],
+        message="the run was to roll back, and it failed",
+    ),
+    Case(
+        promises.the_end_is_what_was_intended,
+        chain,
+        kept=ended("cancelled", start("deploy"), intent("cancel"), done("deploy")),
+        broken=(wrong := ended("succeeded", start("deploy"), intent("cancel"), done("deploy"))),
+        state=wrong,
+        message="the run was to stop, and it succeeded",
     ),
     Case(
         promises.intent_never_falls,
@@ -728,7 +943,7 @@ class TestPromises:
     def test_says_what(self, promise: Promise) -> None:
         """The opening line of each says in a sentence what has to hold."""
         assert promise.__doc__ is not None
-        assert promise.__doc__.endswith(".")
+        assert promise.__doc__.partition("\n")[0].endswith(".")
 
     def test_at_any_time(self) -> None:
         """A run that is cut off at any record has kept every promise so far."""

@@ -387,17 +387,17 @@ class TestTold:
             text
             == f"""\
 explored 'switch' under up to 2 faults: 1 counterexample
-  runs     64 in 0.5 s, 128 a second
-  faults   0 faults 1, 1 faults 18, 2 faults 45
-  kinds    fails 10, applied_then_fails 9, lies 5, hangs 5, crash 19, cancel 5, pause 5, roll_back 5
-  points   23 at which something could go wrong
-  pruned   26 runs, at a state that another went on from
-  skipped  50 runs
-  endings  cancelled 5, crashed 19, rolled_back 10, succeeded 4
+  runs     88 in 0.5 s, 176 a second
+  faults   0 faults 1, 1 faults 18, 2 faults 69
+  kinds    fails 12, applied_then_fails 11, lies 6, hangs 6, crash 28, cancel 8, pause 8, roll_back 8
+  points   31 at which something could go wrong
+  pruned   43 runs, at a state that another went on from
+  skipped  55 runs
+  endings  cancelled 10, crashed 1, held 5, rolled_back 18, succeeded 11
 
 {report.counterexample}"""
         )
-        assert repr(report).startswith("Exploration(workflow='switch', faults=2, runs=64, ")
+        assert repr(report).startswith("Exploration(workflow='switch', faults=2, runs=88, ")
         assert "timeline" not in repr(report)
 
     def test_safe_report(self) -> None:
@@ -492,17 +492,27 @@ as a test
         assert max(map(len, lines)) == 160
 
     def test_crash(self) -> None:
-        """The timeline of a run that crashed ends with what was recorded."""
+        """The timeline of a run that crashed goes on where another engine took it up."""
         world = World()
         report = explore(
-            switch(world), world=world, kinds=["crash"], invariants=[lambda run: not run.faults]
+            switch(world),
+            world=world,
+            kinds=["crash"],
+            invariants=[lambda run: run.status != "held"],
         )
         assert report.counterexample is not None
 
-        assert "timeline, ending crashed" in str(report.counterexample)
-        assert [line[15:27] for line in report.counterexample.timeline] == [
-            "run_started:",
-            "!!  it does ",
+        assert [str(fault) for fault in report.counterexample.faults] == [
+            "after record 2 (task_started deploy): crash"
+        ]
+        assert "timeline, ending held" in str(report.counterexample)
+        assert [line[:38].rstrip() for line in report.counterexample.timeline] == [
+            "      0.000 s  run_started: 1 task, pl",
+            "      0.000 s  task_started deploy: at",
+            "     60.000 s  run_resumed: by explora",
+            "     60.000 s  task_interrupted deploy",
+            "     60.000 s  intent_raised deploy: h",
+            "     60.000 s  !!  it does not hold",
         ]
 
     def test_of_nothing(self) -> None:

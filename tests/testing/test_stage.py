@@ -76,6 +76,22 @@ class TestStage:
         assert entered[:2] == ["build#1 under way", "deploy#1 under way"]
         assert len(entered) == 10
 
+    def test_numbers(self) -> None:
+        """A call has the number of its attempt, and one that is made again has the next one."""
+        stage = Stage(SimulatedExecutor())
+        workflow = single(lambda: 1 / 0, retry=pyflow.Retry(2, backoff="1s"))
+        task = workflow.tasks[0].name
+        for fn in (lambda: 1 / 0, lambda: None):
+            workflow.add_recovery(task, fn, then="retry")
+
+        with SimulatedEngine(executor=stage.executor) as engine:
+            engine.execute(stage.put_on(workflow.check()))
+
+        assert [call.label for call in stage.calls] == [
+            *(f"{task}#1", f"{task}#2", f"repair of {task}#2", f"repair of {task}#3"),
+            f"{task}#3",
+        ]
+
     def test_knows_the_present_call(self) -> None:
         """Code that runs for a call finds it, and how far it has got, plain or async, and only then."""
         seen: list[object] = []

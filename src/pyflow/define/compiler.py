@@ -61,6 +61,7 @@ class Wired:
     when: Wiring = ()
     undo: Wiring = ()
     repairs: tuple[Wiring, ...] = ()
+    on_interrupt: Wiring = ()
     over: tuple[str, str] | None = None
 
 
@@ -194,9 +195,10 @@ class Compiler:
                 )
             )
 
-    def _output_type(self, task: Task) -> Any:
+    def _output_type(self, task: Task, *, whole: bool = True) -> Any:
+        """Return what the output of *task* is; of a map as a *whole*, or of one of its items."""
         signature = self._signatures.get(id(task.fn))
-        if task.map is not None:
+        if whole and task.map is not None:
             return list[Any]
         return Any if signature is None else signature.returns
 
@@ -210,6 +212,7 @@ class Compiler:
     def _wire_task(self, wirer: Wirer, names: Names, task: Task) -> tuple[Wired, list[str]]:
         """Return the wirings of the functions of *task*, and the tasks that they depend on."""
         inputs = self._check_inputs(names, task)
+        own = self._output_type(task, whole=False)  # recoveries of a map are of its items
 
         def wire(fn: Function | None, role: str, *, ctx: bool = True, item: bool = True) -> Wiring:
             return self._wire(
@@ -221,6 +224,7 @@ class Compiler:
                 inputs=inputs,
                 item=item and task.map is not None,
                 ctx=ctx,
+                own=own,
             )
 
         wired = Wired(
@@ -228,10 +232,13 @@ class Compiler:
             when=wire(task.when, "when=", ctx=False, item=False),
             undo=wire(task.undo.fn if task.undo else None, "undo"),
             repairs=tuple(wire(repair.fn, "repair") for repair in task.repairs),
+            on_interrupt=(
+                wire(task.on_interrupt, "on_interrupt=")
+                if not isinstance(task.on_interrupt, str)
+                else ()
+            ),
             over=self._wire_over(names, task),
         )
-        if not isinstance(task.on_interrupt, str):
-            wire(task.on_interrupt, "on_interrupt=")
         implied = [i.source for i in (*wired.call, *wired.when) if i.kind == "output"]
         if wired.over is not None and wired.over[0] == "output":
             implied.append(wired.over[1])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyflow.define.task import Param
     from pyflow.record.values import Decoder
 
-__all__ = ["Environment", "Parameters", "bind_params"]
+__all__ = ["Environment", "Parameters", "bind_params", "described"]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 NAME_RULE = "use letters, digits, _, - and ., starting with a letter, a digit or _, at most 100"
@@ -165,7 +165,7 @@ def bind_params(
         raise DefinitionError(subject, problems)
 
     recorded = {
-        name: data[name] if name in data else _described(objects[name])
+        name: data[name] if name in data else described(objects[name])
         for name in plan.params
         if name in data or name in objects
     }
@@ -323,7 +323,8 @@ def _like_secrets(plan: Plan, secrets: Iterable[Secret]) -> Iterator[Problem]:
             yield NamedLikeSecret(masked)
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """Return what the record says of *value*, which it cannot hold."""
     if isinstance(value, Secret):
         return {SECRET_KEY: value.reference or "given"}
     return {"$object": ADDRESS.sub("", shown(value))}

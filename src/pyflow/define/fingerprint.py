@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyflow.define.task import Finalizer, Function, Param, Recovery, Task
     from pyflow.define.workflow import Workflow
 
-__all__ = ["ADDRESS", "Identities", "stable_repr"]
+__all__ = ["ADDRESS", "Identities", "approval_digest", "stable_repr"]
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """The part of a plain repr that differs from process to process."""
@@ -78,6 +78,7 @@ class Identities:
             on_interrupt if isinstance(on_interrupt, str) else self.function(on_interrupt),
             task.inputs,
             _map(task),
+            _approval(task),
             self._recovery(task.undo) if task.undo else None,
             [self._recovery(repair) for repair in task.repairs],
         ]
@@ -115,6 +116,26 @@ class Identities:
 
     def _finalizer(self, finalizer: Finalizer) -> list[Any]:
         return [finalizer.name, self.function(finalizer.fn), finalizer.timeout_s]
+
+
+def approval_digest(fingerprint: str, params: Mapping[str, Any], name: str, question: str) -> str:
+    """Return what an answer is bound to: the plan, its parameters, and the question itself."""
+    return _hash([fingerprint, dict(params), name, question])
+
+
+def _approval(task: Task) -> list[Any] | None:
+    asked = task.approval
+    if asked is None:
+        return None
+    approvers = list(asked.approvers) if asked.approvers is not None else None
+    return [
+        asked.question,
+        approvers,
+        asked.quorum,
+        asked.expires_s,
+        asked.on_expiry,
+        asked.not_initiator,
+    ]
 
 
 def _hash(data: Any) -> str:

@@ -52,6 +52,9 @@ class Node:
     repairs: tuple[Callee, ...]
     """The functions that may mend its failure."""
 
+    on_interrupt: Callee | None
+    """The function that finds out, after a crash, whether an attempt took effect."""
+
     returns: Decoder
     """Makes its recorded output into the type that its function declares."""
 
@@ -172,6 +175,11 @@ def _node(compiler: Compiler, name: str, identities: Identities) -> Node:
         repairs=tuple(
             compiler.callee(repair.fn, wiring)
             for repair, wiring in zip(task.repairs, wired.repairs, strict=True)
+        ),
+        on_interrupt=(
+            compiler.callee(task.on_interrupt, wired.on_interrupt)
+            if not isinstance(task.on_interrupt, str)
+            else None
         ),
         returns=compiler.returns(task),
         over=wired.over,

@@ -10,6 +10,7 @@ from pyflow.errors import DefinitionError, shown
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
+    from pyflow.define.approvals import Approval
     from pyflow.define.policies import Isolation, Join, Retry
 
 __all__ = [
@@ -199,6 +200,9 @@ class Task:
 
     map: MapOver | None = None
     """What it runs over, where it is a map."""
+
+    approval: Approval | None = None
+    """The question that it asks people, where it is an approval; nothing is called then."""
 
     undo: Recovery | None = None
     """How its effect is taken back."""

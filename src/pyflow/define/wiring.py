@@ -297,10 +297,13 @@ class Wirer:
         inputs: Mapping[str, str | None],
         item: bool,
         ctx: bool = True,
+        own: Any = MISSING,
     ) -> tuple[Wiring, list[Problem]]:
         """Return where the arguments of *fn* come from, and what is wrong with them.
 
-        An entry of *inputs* that is None has been reported already.
+        An entry of *inputs* that is None has been reported already. *own* is
+        the type of what *task* itself gave, where that is another one to *fn*
+        than to everybody else, as to the undo of a map's item.
         """
         signature = self._signatures[id(fn)]
         if not signature.parameters:
@@ -314,7 +317,7 @@ class Wirer:
             found = self._source(name, scope, item=item, ctx=ctx)
             if found is None and parameter.default is not MISSING:
                 continue
-            made = self._input(parameter, found, task=task, role=role)
+            made = self._input(parameter, found, task=task, role=role, own=own)
             if isinstance(made, Input):
                 wires.append(made)
             else:
@@ -329,7 +332,13 @@ class Wirer:
         return self._names.find(name, scope)
 
     def _input(
-        self, parameter: Parameter, found: tuple[Kind, str] | None, *, task: str, role: str
+        self,
+        parameter: Parameter,
+        found: tuple[Kind, str] | None,
+        *,
+        task: str,
+        role: str,
+        own: Any,
     ) -> Input | Problem:
         name = parameter.name
         if not parameter.by_name:
@@ -344,20 +353,22 @@ class Wirer:
         kind, source = found
         if kind == "ctx":
             return Input(name, kind, source, None, parameter.default)
-        decode = self._decode(parameter.annotation, kind, source)
+        given = own if source == task else MISSING
+        decode = self._decode(parameter.annotation, kind, source, given)
         if isinstance(decode, str):
             return UndecodableInput(task, role, name, decode)
         return Input(name, kind, source, decode, parameter.default)
 
-    def _decode(self, annotation: Any, kind: Kind, source: str) -> Decoder | str:
+    def _decode(self, annotation: Any, kind: Kind, source: str, given: Any) -> Decoder | str:
         """Return what serves *annotation*, or why nothing does.
 
-        What is not annotated follows its source. A parameter may be any
-        object, such as a probe, so no annotation of one is refused.
+        What is not annotated follows its source, or what the source has *given*
+        if that is known better. A parameter may be any object, such as a probe,
+        so no annotation of one is refused.
         """
         follows = annotation is Any
         if follows and kind == "output":
-            annotation = self._names.tasks[source]
+            annotation = self._names.tasks[source] if given is MISSING else given
         elif follows and kind == "param":
             annotation = self._names.params[source].annotation
         made = self._decoder(annotation)

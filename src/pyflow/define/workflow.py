@@ -15,6 +15,7 @@ from inspect import iscoroutine
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, cast, overload
 
+from pyflow.define.approvals import ON_EXPIRY, Approval, OnExpiry, answered
 from pyflow.define.plan import compile_plan
 from pyflow.define.policies import (
     ISOLATIONS,
@@ -228,6 +229,69 @@ class Workflow:
             effect=effect,
             isolation=isolation,
             inputs=inputs,
+        )
+
+    def add_approval(
+        self,
+        name: str,
+        question: str,
+        *,
+        approvers: Iterable[str] | None = None,
+        quorum: int = 1,
+        expires: Span | None = None,
+        on_expiry: OnExpiry = "reject",
+        not_initiator: bool = False,
+        depends_on: TaskRef | Iterable[TaskRef] = (),
+        join: Join = "success",
+        when: Function | None = None,
+        allow_failure: bool = False,
+    ) -> None:
+        """Add a question that people answer: what depends on it waits until they approve.
+
+        A rejection is a failure like any other, so by default it rolls the run
+        back. Answers come by `Run.approve` and `Engine.approve`, also from
+        another process, and are bound to the plan, the parameters and the
+        question. Once nothing else can go on, the run is held. Whoever
+        depends on it receives ``{"approved_by": [...]}``.
+
+        Args:
+            name: Its name, unique in the workflow.
+            question: What is asked, in words.
+            approvers: Who may answer; everybody unless given.
+            quorum: How many different people have to approve; one rejects.
+            expires: How long the question stands; for ever unless given.
+            on_expiry: What it counts as after that: `reject`, `approve`, or
+                `hold`, which goes on waiting.
+            not_initiator: Whether whoever started the run may not answer.
+            depends_on: Tasks that it waits for.
+            join: What has to have become of them.
+            when: Asked once the join is satisfied; a false answer skips the question.
+            allow_failure: Whether a rejection counts as a skip.
+        """
+        given = {
+            "question": question,
+            "approvers": approvers,
+            "quorum": quorum,
+            "expires": expires,
+            "on_expiry": on_expiry,
+            "not_initiator": not_initiator,
+        }
+        self._add(
+            name,
+            answered,
+            None,
+            depends_on=depends_on,
+            join=join,
+            when=when,
+            retry=None,
+            timeout=None,
+            allow_failure=allow_failure,
+            point_of_no_return=False,
+            on_interrupt="rerun",
+            effect=False,
+            isolation=None,
+            inputs=None,
+            approval=self._approval(f"approval {shown(name)}", given),
         )
 
     def add_map(
@@ -464,6 +528,33 @@ class Workflow:
 
     # Inside -------------------------------------------------------------------------------
 
+    def _approval(self, subject: str, given: Mapping[str, Any]) -> Approval:
+        """Return the question of an approval; what is wrong with it joins the problems."""
+        question, approvers, quorum = given["question"], given["approvers"], given["quorum"]
+        people = _people(approvers)
+        checks = [
+            ("question", isinstance(question, str) and question.strip(), "ask in words"),
+            ("approvers", approvers is None or people, "give a list of different names, or None"),
+            ("quorum", is_whole(quorum, 1, LIMIT_MAX), "give a whole number from 1"),
+            ("on_expiry", given["on_expiry"] in ON_EXPIRY, f"choose from {', '.join(ON_EXPIRY)}"),
+            ("not_initiator", isinstance(given["not_initiator"], bool), "give True or False"),
+        ]
+        if people and is_whole(quorum, 1, LIMIT_MAX) and quorum > len(people):
+            checks.append(("quorum", False, f"there are {len(people)} approvers; ask for no more"))
+        self.problems += [
+            BadOption(subject, option, given[option], expected)
+            for option, good, expected in checks
+            if not good
+        ]
+        return Approval(
+            question=_text(question),
+            approvers=people,
+            quorum=quorum,
+            expires_s=self._span(subject, given["expires"]),
+            on_expiry=given["on_expiry"],
+            not_initiator=given["not_initiator"],
+        )
+
     def _add(self, name: str, fn: Function, over: MapOver | None, **options: Any) -> None:
         where = _caller()
         self._plan = None
@@ -487,6 +578,7 @@ class Workflow:
                 isolation=options["isolation"],
                 inputs=self._inputs(subject, options["inputs"]),
                 map=over,
+                approval=options.get("approval"),
                 defined_at=where,
             )
         )
@@ -724,6 +816,15 @@ def _is_decodable(cls: type) -> bool:
     except CodecError:
         return False
     return True  # `object` always is
+
+
+def _people(names: object) -> tuple[str, ...] | None:
+    """Return *names* if they are different names of people, else None."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return None
+    people = tuple(cast("Iterable[Any]", names))
+    good = all(isinstance(name, str) and name.strip() for name in people)
+    return people if people and good and len(set(people)) == len(people) else None
 
 
 def _close(value: object) -> None:

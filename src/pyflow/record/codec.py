@@ -288,7 +288,7 @@ def verify_chain(
     """
     start, prev = (after.seq + 1, after.hash) if after else (1, GENESIS)
     for seq, record in enumerate(records, start=start):
-        if record.run_id != records[0].run_id:
+        if record.run_id != (after or records[0]).run_id:
             problem = f"belongs to run {record.run_id!r}"
         elif record.seq != seq:
             problem = f"has number {record.seq}: records are missing, repeated or out of order"

@@ -236,6 +236,8 @@ class AttemptFailed(TaskEvent):
     """How long it took, in seconds."""
     leftover: bool | None = None
     """True where it timed out on a thread that still runs."""
+    kinds: list[str] | None = None
+    """Qualified names of the exception's classes, where another try may follow."""
 
 
 @frozen
@@ -357,7 +359,7 @@ class InterruptResolved(TaskEvent):
     answer: Literal["applied", "not_applied", "unknown"]
     """What was found."""
     source: str
-    """The function that looked, or "person"."""
+    """The function that looked, `rerun` where it may simply run again, or `person`."""
     output: Any = None
     """The output, where the effect was found applied."""
     by: str | None = None
@@ -616,8 +618,8 @@ class ApprovalRequested(TaskEvent):
     """How many have to say yes."""
     approvers: list[str] | None = None
     """Who may answer; everybody where None."""
-    expires_at: str | None = None
-    """When the question expires, as an ISO instant."""
+    expires_s: float | None = None
+    """How long the question stands, in seconds."""
     on_expiry: str | None = None
     """What an expired question counts as."""
 

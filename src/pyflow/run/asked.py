@@ -5,15 +5,19 @@ Each answer is None where something changed, else why not; both are recorded.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from pyflow.record import events as ev
+from pyflow.run import approving, resuming
+from pyflow.run.joins import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyflow.run import inputs as on
     from pyflow.run.machine import Machine
+    from pyflow.run.state import TaskState
     from pyflow.run.states import Intent
 
 __all__ = ["asked"]
@@ -30,6 +34,7 @@ def asked(m: Machine, happening: on.Asked) -> None:
             happening.reason,
             happening.task,
             note,
+            happening.inbox_id,
         )
     )
 
@@ -64,13 +69,47 @@ def ask_decision(m: Machine, happening: on.Asked) -> str | None:
         return f"{task!r} does not wait for a decision; {held} does"
     decision = "retry" if happening.command == "retry" else "skip"
     state = m.state.tasks[task]
+    if state.is_asking:
+        return f"{task} waits for an answer; approve or reject it"
+    if state.status == "interrupted":
+        return f"nobody knows whether {task} took effect; resolve it as applied or not_applied"
     if decision == "retry" and state.items is not None:
         return f"{task} is a map, whose items cannot be tried again together; skip it or roll back"
     m.emit(ev.HoldReleased(decision, task, happening.by, happening.reason))
     if decision == "retry":
-        m.reasons[task] = "a person asked for it"
-        m.queue.append(("attempt", state, state.attempt + 1))
+        _take_back(m, state)
+        m.try_task(state, "a person asked for it")
     m.settle_all()
+    return None
+
+
+def _take_back(m: Machine, state: TaskState) -> None:
+    """Hold back again what was ready, and waits for *state* once more."""
+    for one in state.dependents:
+        verdict, _ = judge(one.node.task.join, len(one.node.depends_on), one)
+        if one.status == "pending" and verdict == "wait":
+            m.reasons.pop(one.name, None)
+            m.queue = deque(work for work in m.queue if work[1] is not one)
+            m.questions = deque(question for question in m.questions if question is not one)
+
+
+def ask_resolve(m: Machine, happening: on.Asked) -> str | None:
+    state = m.state.tasks.get(happening.task or "")
+    if state is None or not resuming.is_unclear(state):
+        status = f"is {state.status}" if state is not None else "is no task of this run"
+        return f"{happening.task!r} {status}, so there is nothing to resolve"
+    assert happening.answer is not None
+    m.emit(
+        ev.InterruptResolved(
+            state.name,
+            happening.answer,
+            "person",
+            happening.output,
+            happening.by,
+            happening.reason,
+        )
+    )
+    resuming.resolved(m, state, happening.answer)
     return None
 
 
@@ -81,4 +120,7 @@ _ANSWERS: dict[str, Callable[[Machine, on.Asked], str | None]] = {
     "rollback": ask_stop,
     "retry": ask_decision,
     "skip": ask_decision,
+    "resolve": ask_resolve,
+    "approve": approving.answer,
+    "reject": approving.answer,
 }

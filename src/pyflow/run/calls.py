@@ -35,7 +35,7 @@ class Caller:
 
     def is_isolated(self, task: Task | None, role: str) -> bool:
         """Return whether a call for *task* gets a process of its own."""
-        if role == "finalizer" or task is None:
+        if role in ("finalizer", "interrupt") or task is None:
             return False
         return (task.isolation or self._isolation) == "process"
 

@@ -14,7 +14,7 @@ from pyflow.run.state import no_task
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.protocols import Executor
@@ -60,6 +60,12 @@ class RunDesk:
     def params(self) -> Mapping[str, Any]:
         """The parameters as tasks see them: data, and objects as they are."""
         return {**copied(self._parameters.data), **self._parameters.objects}
+
+    def remember(self, events: Iterable[Event]) -> None:
+        """Take in what a run that is taken up again has saved."""
+        for event in events:
+            if isinstance(event, CheckpointSaved):
+                self._checkpoints.setdefault(event.task, {})[event.key] = event.value
 
     def note(self, event: Event) -> None:
         """Record *event* in its turn; from any thread."""

@@ -7,28 +7,36 @@ another happening.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pyflow.errors import JournalError, LockError
+from pyflow.errors import JournalError, LockError, PyflowError
+from pyflow.record.batches import Batch
 from pyflow.run import inputs as on
+from pyflow.run.commands import asked_in
 from pyflow.run.desk import RunDesk
 from pyflow.run.masking import redacted
 from pyflow.run.result import task_error
+from pyflow.run.resuming import Past
 from pyflow.run.worker import Worker
 
 if TYPE_CHECKING:
     import asyncio
     import random
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
     from datetime import datetime
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.errors import TaskError
     from pyflow.protocols import Clock, Journal, Lease, LockManager
-    from pyflow.record.events import Event, RunStarted
+    from pyflow.record.codec import Record
+    from pyflow.record.events import Event, RunResumed, RunStarted
     from pyflow.run.calls import Caller
+    from pyflow.run.commands import Message
+    from pyflow.run.committing import Committer
     from pyflow.run.machine import Machine
     from pyflow.run.slots import Slots
     from pyflow.secrets import Redactor
@@ -49,6 +57,8 @@ class Driver:
         rng: random.Random,
         slots: Slots,
         locks: LockManager,
+        committer: Committer | None,
+        claim: Lease | None,
         caller: Caller,
         parameters: Parameters,
         environment: Environment | None,
@@ -92,6 +102,9 @@ class Driver:
         self._clock = clock
         self._slots = slots
         self._locks = locks
+        self._committer = committer
+        self._claim = claim
+        self._fences: tuple[Lease, ...] = (claim,) if claim is not None else ()
         self.redactor = redactor
         self._on_end = on_end
         self._inbox: deque[on.Happening] = deque()
@@ -101,6 +114,7 @@ class Driver:
         self._timers: dict[on.TimerKey, asyncio.TimerHandle] = {}
         self._leases: Sequence[Lease] = ()
         self._abandoned: set[str] = set()
+        self._seen: set[str] = set()  # messages of the inbox
 
     def __repr__(self) -> str:
         return f"<Driver {self.run_id} {self.state.status}>"
@@ -128,12 +142,82 @@ class Driver:
             JournalError: Nothing was written, and nothing will be done.
         """
         self.machine.start(event)
+        self._first_commit()
+        self.started_at = self._clock.now()
+
+    def resume(self, records: Sequence[Record], event: RunResumed, **options: Any) -> None:
+        """Make it durable that the run is taken up where *records* end.
+
+        Raises:
+            JournalError: Nothing was written, and nothing will be done.
+        """
+        events = [record.event for record in records]
+        now = self._clock.now()
+        ages_s = [max(0.0, (now - record.at).total_seconds()) for record in records]
+        self.desk.remember(events)
+        self.started_at = records[0].at
+        self.machine.resume(Past(events, ages_s, self.desk.rng.random(), **options), event)
+        self._first_commit()
+
+    def show(self, records: Sequence[Record]) -> None:
+        """Show a run that has ended, as it is recorded."""
+        for record in records:
+            self.state.apply(record.event)
+        self.started_at, self.ended_at = records[0].at, records[-1].at
+        self.rest.set_result(None)
+        self.over.set_result(None)
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Give the claim to the run back if taking it on fails."""
+        try:
+            yield
+        except BaseException:
+            self._give_up_claim()
+            raise
+
+    def take_in(self, messages: Iterable[Message]) -> None:
+        """Take in what other processes have asked, each once."""
+        for message in messages:
+            if message.id not in self._seen:
+                self._seen.add(message.id)
+                self.ask(asked_in(message))
+
+    def let_go(self) -> None:
+        """Leave the run as it is recorded, for another engine, or this one, to take up."""
+        if self.is_over:
+            return
+        self._broken = self._journal_error(RuntimeError("this engine has let go of the run"))
+        self._inbox.clear()
+        self._cancel_timers()
+        self._release_locks(residue=True)
+        self._slots.forget(self)
+        self._on_end(self)
+        self.ended_at = self._clock.now()
+        if not self.rest.done():
+            self.rest.set_result(None)
+        self.over.set_result(None)
+
+    def _release_locks(self, *, residue: bool) -> None:
+        """Give everything back; where that fails, the run has ended all the same."""
+        try:
+            self._locks.release(self._leases, residue=residue)
+            self._give_up_claim()
+        except PyflowError as error:
+            logging.getLogger("pyflow.locks").warning(
+                "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
+            )
+
+    def _give_up_claim(self) -> None:
+        if self._claim is not None:
+            self._locks.release([self._claim])
+
+    def _first_commit(self) -> None:
         events, commands = self.machine.take()
         try:
             self._commit(events)
         except Exception as error:
             raise self._journal_error(error) from error
-        self.started_at = self._clock.now()
         self.loop.call_soon(self._set_out, commands)
 
     def _set_out(self, commands: Sequence[on.Command]) -> None:
@@ -173,20 +257,43 @@ class Driver:
             if machine.wanted:  # a phase has begun that was not there before
                 machine.dispatch(self._slots.grant(self, machine.wanted))
             events, commands = machine.take()
+            if events and self._committer is not None:
+                self._committer.put(self, self._batch(events), commands)
+                return
             if events:
                 self._commit(events)
         except BaseException as error:  # noqa: BLE001 - nothing may start that has no record
-            self._break(error)
+            self.failed(error)
             return
+        self._carry_out(commands)
+
+    def committed(self, commands: Sequence[on.Command]) -> None:
+        """Carry out what was decided, now that it is durable."""
+        if self.over.done() or self._broken is not None:
+            return
+        self._tell_listeners()
+        self._carry_out(commands)
+
+    def _carry_out(self, commands: Sequence[on.Command]) -> None:
         for command in commands:
             _COMMANDS[type(command)](self, command)
-        if machine.resting is not self.rest.done() and not self.over.done():
+        if self.machine.resting is not self.rest.done() and not self.over.done():
             self._change_rest()
 
     def _commit(self, events: list[Event]) -> None:
+        batch = self._batch(events)
+        if batch.fences:
+            self._journal.append(batch.run_id, batch.events, at=batch.at, fences=batch.fences)
+        else:
+            self._journal.append(batch.run_id, batch.events, at=batch.at)
+        self._tell_listeners()
+
+    def _batch(self, events: list[Event]) -> Batch:
         if self.redactor:
             events = [redacted(event, self.redactor) for event in events]
-        self._journal.append(self.run_id, events, at=self._clock.now())
+        return Batch(self.run_id, events, self._clock.now(), self._fences)
+
+    def _tell_listeners(self) -> None:
         for listener in tuple(self.listeners):
             listener()
 
@@ -198,8 +305,10 @@ class Driver:
 
     # The end ------------------------------------------------------------------------------
 
-    def _break(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """Stop at once: the record cannot be kept, so nothing further may be done."""
+        if self.over.done():  # it was let go of while this waited to be written
+            return
         self._broken = self._journal_error(error)
         self._inbox.clear()
         self._cancel_timers()
@@ -219,7 +328,7 @@ class Driver:
         self._cancel_timers()
         outcome = self.state.outcome
         spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
-        self._locks.release(self._leases, residue=spoiled)
+        self._release_locks(residue=spoiled)
         self._slots.forget(self)
         self._on_end(self)
         if self.rest.done():
@@ -268,6 +377,11 @@ class Driver:
         name = command.task
         self._spawn(self.worker.ask(self.state.tasks[name]), f"when= of {name}")
 
+    def _ask_interrupt(self, command: on.AskInterrupt) -> None:
+        name = command.task
+        coroutine = self.worker.ask_interrupt(self.state.tasks[name])
+        self._spawn(coroutine, f"on_interrupt= of {name}")
+
     def _list_items(self, command: on.ListItems) -> None:
         self.worker.list_items(self.state.tasks[command.task])
 
@@ -280,12 +394,17 @@ class Driver:
         try:
             leases = await self._locks.acquire(self.run_id, self.state.plan.locks)
         except LockError as error:
-            self.post(on.LocksTaken(refusal=str(error)))
+            if self.machine.past is None:
+                self.post(on.LocksTaken(refusal=str(error)))
+            else:  # it stays as it is recorded, for a later resume
+                self._broken = error
             return
         if self.over.done():  # it was cancelled while it waited
             self._locks.release(leases)
             return
         self._leases = leases
+        if self._claim is not None:
+            self._fences = (self._claim, *leases)
         self.post(on.LocksTaken(tuple(leases), round(self.loop.time() - started, 6)))
 
     def _abandon(self, command: on.Abandon) -> None:
@@ -330,6 +449,7 @@ _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
     on.StartFinalizer: Driver._start_finalizer,
     on.TakeLocks: Driver._take_locks,
     on.AskCondition: Driver._ask_condition,
+    on.AskInterrupt: Driver._ask_interrupt,
     on.ListItems: Driver._list_items,
     on.SetTimer: Driver._set_timer,
     on.CutWaits: Driver._cut_waits,

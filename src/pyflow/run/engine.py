@@ -9,43 +9,63 @@ import random
 import socket
 import sys
 import threading
-from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
+from weakref import WeakKeyDictionary
 
 from pyflow.ci import detect_ci, detect_initiator
 from pyflow.define.compiler import not_isolatable
-from pyflow.define.environment import bind_params
+from pyflow.define.environment import Parameters, bind_params
 from pyflow.define.plan import Plan
 from pyflow.define.policies import ISOLATIONS
 from pyflow.define.problems import BadOption
 from pyflow.define.workflow import Workflow
-from pyflow.errors import DefinitionError, EngineError, LockError, shown
+from pyflow.errors import DefinitionError, EngineError, JournalError, LockError, shown
 from pyflow.record.audit import AuditTrail
-from pyflow.record.events import RunStarted
+from pyflow.record.events import RunFinished, RunResumed, RunStarted
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
+from pyflow.run.asking import Asking
 from pyflow.run.calls import Caller
+from pyflow.run.commands import data_of
+from pyflow.run.committing import Committer
 from pyflow.run.driver import Driver
 from pyflow.run.executors import ThreadExecutor
 from pyflow.run.handle import Run
 from pyflow.run.inputs import Asked
+from pyflow.run.loops import LoopThread, at_once, call_in, run_aside, run_here
 from pyflow.run.machine import Machine
+from pyflow.run.reopening import (
+    Reopening,
+    began,
+    check_plan,
+    environment_of,
+    params_of,
+    recorded_run,
+    why_no_rollback,
+)
+from pyflow.run.signals import attended, free_signals
 from pyflow.run.slots import Slots
 from pyflow.secrets import Redactor, Secret
 from pyflow.spans import Span, seconds
 from pyflow.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    import signal
+    from collections.abc import Callable, Iterable, Mapping
 
     from pyflow.define.environment import Environment
     from pyflow.define.policies import Isolation
-    from pyflow.protocols import Clock, Executor, Journal, LockManager
+    from pyflow.protocols import Clock, Executor, Journal, Lease, LockManager
+    from pyflow.record.sqlite.store import Store
     from pyflow.run.result import Result
+    from pyflow.run.signals import OnCancel
 
 __all__ = ["Engine", "SystemClock"]
 
+INBOX_S = 0.5
+"""How often an engine looks for what other processes ask of its runs, in seconds."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 
 
@@ -57,14 +77,16 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-class Engine:
+class Engine(Asking):
     """Runs workflows and keeps their record.
 
     One engine serves any number of runs at once, from any thread; two engines
     in one process share nothing.
 
     Args:
-        journal: Where the record is kept; in memory unless given.
+        journal: Where the record is kept; in memory unless given. A path makes
+            it durable: one SQLite file for all runs of a workspace, which any
+            number of processes of one host may share.
         locks: Who keeps runs apart that need one resource; the engine itself
             unless given, and then only its own runs.
         max_parallel: How many tasks run at once, over all runs.
@@ -72,6 +94,11 @@ class Engine:
             (None), or each in a fresh ``process``.
         drain_timeout: How long what is under way may take to end once a run
             is stopping; what still runs then is in doubt.
+        grace: With a durable journal, how long what is under way may take to
+            end after the first SIGINT, SIGTERM or SIGHUP during `execute`,
+            `resume` or `rollback`. The second signal ends it at once.
+        on_cancel: What such a signal leads to: `pause` leaves the run to a
+            resume, `rollback` takes it back before the process ends.
         secrets: Secrets besides those among the parameters, for redaction.
         pass_env: Environment variables that isolated tasks see, besides PATH,
             LANG, LC_ALL, TZ, HOME and TMPDIR.
@@ -86,11 +113,13 @@ class Engine:
     def __init__(
         self,
         *,
-        journal: Journal | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         locks: LockManager | None = None,
         max_parallel: int = 64,
         isolation: Isolation | None = None,
         drain_timeout: Span = "10m",
+        grace: Span = "5s",
+        on_cancel: OnCancel = "pause",
         secrets: Iterable[Secret] = (),
         pass_env: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
@@ -115,10 +144,19 @@ class Engine:
                 "Engine",
                 [BadOption("engine", "isolation", isolation, 'leave it out, or "process"')],
             )
-        self.journal: Journal = journal if journal is not None else MemoryJournal()
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._store = _opened(journal, self._clock)
+        if self._store is not None:
+            journal, locks = self._store.journal, locks or self._store.locks
+        self.journal: Journal = cast("Journal", journal) if journal is not None else MemoryJournal()
         self.max_parallel = max_parallel
         self.isolation: Isolation | None = isolation
+        if on_cancel not in ("pause", "rollback"):
+            expected = 'choose "pause" or "rollback"'
+            raise DefinitionError("Engine", [BadOption("engine", "on_cancel", on_cancel, expected)])
         self._drain_s = seconds(drain_timeout, what="drain_timeout", zero=True)
+        self._grace_s = seconds(grace, what="grace", zero=True)
+        self._on_cancel: OnCancel = on_cancel
         self._secrets = tuple(secrets)
         self._environ = dict(os.environ if environ is None else environ)
         kept = (*KEPT_VARIABLES, *pass_env)
@@ -126,13 +164,16 @@ class Engine:
         self._caller = Caller(
             self._executor, isolation, {k: os.environ[k] for k in kept if k in os.environ}
         )
-        self._clock: Clock = clock if clock is not None else SystemClock()
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
         self._locks: LockManager = locks if locks is not None else MemoryLocks()
         self._guard = threading.Lock()
         self._active: dict[str, Driver] = {}
-        self._thread: _LoopThread | None = None
+        self._committers: WeakKeyDictionary[asyncio.AbstractEventLoop, Committer]
+        self._committers = WeakKeyDictionary()
+        self._watching: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.TimerHandle]
+        self._watching = WeakKeyDictionary()
+        self._thread: LoopThread | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -173,12 +214,18 @@ class Engine:
             JournalError: The record could not be kept, so the run was stopped.
             LockError: Residue of an earlier run is in the way.
         """
+        if self._store is not None:
+            return self._wait_for(
+                lambda: self.start(
+                    workflow, params=params, environment=environment, initiator=initiator
+                )
+            )
         coroutine = self.run(workflow, params=params, environment=environment, initiator=initiator)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return _run_here(coroutine)
-        return _run_aside(coroutine)
+            return run_here(coroutine)
+        return run_aside(coroutine)
 
     async def run(
         self,
@@ -221,10 +268,231 @@ class Engine:
             loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         except RuntimeError:
             loop = self._loop_thread().loop
-            return _call_in(
+            return call_in(
                 loop, lambda: self._start_on(loop, workflow, params, environment, initiator)
             )
         return self._start_on(loop, workflow, params, environment, initiator)
+
+    # Runs that are recorded ---------------------------------------------------------------
+
+    def resume(
+        self,
+        run_id: str,
+        workflow: Workflow | Plan,
+        *,
+        params: Mapping[str, Any] | None = None,
+        environment: Environment | None = None,
+        accept_changes: bool = False,
+        initiator: str | None = None,
+    ) -> Result:
+        """Carry on with a run from its record, to its end, and return what came of it.
+
+        Tasks that have finished are not run again. One that was under way may or
+        may not have taken effect: its ``on_interrupt=`` finds out, or the run is
+        held until `resolve` says so. Waits go on for what is left of them. A
+        run that has ended is not touched; its recorded result is returned.
+
+        Args:
+            run_id: The run.
+            workflow: What it was started from.
+            params: Values for parameters that no record can hold: objects, and
+                secrets without a reference. The others are as they were.
+            environment: Where it runs, if that holds such values.
+            accept_changes: Whether to carry on although tasks have changed.
+            initiator: Who asks for it; found out as for `execute`.
+
+        Raises:
+            EngineError: There is no such run, it is under way already, or a
+                parameter has to be given again.
+            PlanChanged: The workflow is another one, and that was not accepted.
+            LockError: Its resources are held by somebody else.
+            JournalError: The record is broken, or could not be kept.
+        """
+        return self._wait_for(
+            lambda: self.reopen(
+                run_id,
+                workflow,
+                params=params,
+                environment=environment,
+                accept_changes=accept_changes,
+                initiator=initiator,
+            )
+        )
+
+    def rollback(
+        self,
+        run_id: str,
+        workflow: Workflow | Plan,
+        *,
+        reason: str,
+        params: Mapping[str, Any] | None = None,
+        environment: Environment | None = None,
+        accept_changes: bool = False,
+        initiator: str | None = None,
+    ) -> Result:
+        """Take back everything that a recorded run has started, and return what came of it.
+
+        Works on a run that was cut off, and on one that ended as failed,
+        cancelled or rollback_failed; there, undos that failed are tried once
+        more. For the arguments see `resume`.
+
+        Raises:
+            EngineError: There is nothing to roll back, or a point of no return
+                has been passed; else as for `resume`.
+        """
+        if not reason:
+            raise EngineError("rollback needs reason=: somebody will ask why it was done")
+        return self._wait_for(
+            lambda: self.reopen(
+                run_id,
+                workflow,
+                params=params,
+                environment=environment,
+                accept_changes=accept_changes,
+                initiator=initiator,
+                roll_back=reason,
+            )
+        )
+
+    def resume_all(self, workflows: Iterable[Workflow | Plan], **options: Any) -> dict[str, Result]:
+        """Resume every run of *workflows* that was cut off, one after the other, oldest first.
+
+        Runs that wait for a person are taken up too, and come back as held.
+        Runs of other workflows are left alone.
+
+        Args:
+            workflows: What the runs were started from, found by name.
+            options: As for `resume`.
+        """
+        plans = {plan.workflow_name: plan for plan in map(_plan_of, workflows)}
+        results: dict[str, Result] = {}
+        for run_id in self.journal.runs():
+            records = recorded_run(self.journal, run_id)
+            plan = plans.get(began(records).workflow)
+            ended = isinstance(records[-1].event, RunFinished)
+            if plan is not None and not ended and run_id not in self._active:
+                results[run_id] = self.resume(run_id, plan, **options)
+        return results
+
+    def reopen(
+        self,
+        run_id: str,
+        workflow: Workflow | Plan,
+        *,
+        params: Mapping[str, Any] | None = None,
+        environment: Environment | None = None,
+        accept_changes: bool = False,
+        initiator: str | None = None,
+        roll_back: str | None = None,
+    ) -> Run:
+        """Take a recorded run up, and return its `Run` once that is durable.
+
+        The form of `resume`, and with *roll_back* of `rollback`, that does not wait.
+        """
+        if self._closed:
+            raise EngineError("this engine is closed; make another one")
+        order = Reopening(
+            run_id,
+            _plan_of(workflow),
+            params or {},
+            environment,
+            accept_changes,
+            initiator,
+            roll_back,
+        )
+        try:
+            loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = self._loop_thread().loop
+            return call_in(loop, lambda: self._reopen_on(loop, order))
+        return self._reopen_on(loop, order)
+
+    def _reopen_on(self, loop: asyncio.AbstractEventLoop, order: Reopening) -> Run:
+        run_id, plan = order.run_id, order.plan
+        self._let_go_of_stranded(run_id)
+        if run_id in self._active:
+            raise EngineError(f"run {run_id} is under way in this engine; nothing to take up")
+        records = recorded_run(self.journal, run_id)
+        changes = check_plan(records, plan, accept_changes=order.accept_changes)
+        environment = environment_of(records, order.environment)
+        ended = isinstance(records[-1].event, RunFinished)
+        refusal = why_no_rollback(plan, records) if order.roll_back is not None else None
+        if refusal is not None:
+            raise EngineError(f"{refusal}, so it cannot be rolled back")
+        if ended and order.roll_back is None:
+            driver = self._driver(plan, run_id, Parameters({}, {}, {}, ()), environment, loop)
+            driver.show(records)
+            self._free_locks(driver)
+            return self._run(driver)
+        params = params_of(records, plan, order.params, environment)
+        parameters = bind_params(plan, environment, params)
+        self._check_isolation(plan)
+        self._check_locks(plan, run_id)
+        who = detect_initiator(order.initiator, self._environ)
+        driver = self._driver(
+            plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
+        )
+        event = RunResumed(who.to_data(), self._origin(), changes or None)
+        with driver.claimed():
+            driver.resume(records, event, roll_back=order.roll_back, by=who.id)
+        return self._set_out(driver)
+
+    def _ask(self, run_id: str, asked: Asked) -> None:
+        driver = self._active.get(run_id)
+        if driver is not None and not driver.loop.is_closed():
+            driver.ask(asked)
+            return
+        records = recorded_run(self.journal, run_id)
+        if isinstance(records[-1].event, RunFinished):
+            raise EngineError(f"run {run_id} has ended; nothing can be asked of it")
+        if self._store is None:
+            raise EngineError(
+                f"run {run_id} is not under way in this engine, whose journal is in memory; take "
+                "the run up with engine.reopen(), and ask its Run"
+            )
+        self._store.journal.put(
+            run_id,
+            asked.command,
+            at=self._clock.now(),
+            task=asked.task,
+            by=asked.by,
+            reason=asked.reason,
+            data=data_of(asked),
+        )
+
+    def _let_go_of_stranded(self, run_id: str) -> None:
+        """Let go of a run that rests on a loop which is closed, so that it can be taken up."""
+        driver = self._active.get(run_id)
+        if driver is not None and driver.loop.is_closed():
+            driver.let_go()
+
+    def _free_locks(self, driver: Driver) -> None:
+        """Free what a run still bars that has ended, and whose engine died before it let go."""
+        plan, outcome = driver.state.plan, driver.state.outcome
+        spoiled = outcome is None or bool(outcome.residue)
+        for resources in ([f"run:{driver.run_id}"], [] if spoiled else plan.locks):
+            if self._locks.refusal(resources) is not None:
+                with suppress(LockError):  # another run has it by now
+                    taking = self._locks.acquire(driver.run_id, resources, policy="fail")
+                    self._locks.release(at_once(taking))
+
+    def _wait_for(self, start: Callable[[], Run]) -> Result:
+        async def wait(*signals: signal.Signals) -> Result:
+            run = start()
+            result = (
+                await attended(run, signals, on_cancel=self._on_cancel, grace_s=self._grace_s)
+                if signals
+                else await run
+            )
+            if self._store is not None:
+                run.let_go()  # where it is held, for whoever takes it up, here or elsewhere
+            return result
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run_here(wait(*(free_signals() if self._store is not None else ())))
+        return run_aside(wait())
 
     def break_lock(self, resource: str, *, by: str, reason: str) -> int:
         """Free *resource*, whoever holds it and whatever is left there; return its new epoch.
@@ -265,11 +533,20 @@ class Engine:
             thread, self._thread = self._thread, None
         if thread is not None:
             for driver in active:
-                if driver.loop is thread.loop:
+                if driver.loop is thread.loop and not self._left(driver):
                     driver.ask(Asked("cancel", reason="the engine is closed"))
                     driver.over.result()
             thread.stop()
         self._executor.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _left(self, driver: Driver) -> bool:
+        """Leave a run that rests to whoever takes it up, where its record outlasts the engine."""
+        if self._store is None or not driver.rest.done():
+            return False
+        call_in(driver.loop, driver.let_go)
+        return True
 
     # Inside -------------------------------------------------------------------------------
 
@@ -285,12 +562,76 @@ class Engine:
         self._check_isolation(plan)
         parameters = bind_params(plan, environment, params or {})
         who = detect_initiator(initiator, self._environ)
+        self._check_locks(plan)
+        run_id = self._new_id()
+        driver = self._driver(
+            plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
+        )
+        with driver.claimed():
+            driver.begin(
+                RunStarted(
+                    workflow=plan.workflow_name,
+                    fingerprint=plan.fingerprint,
+                    params=parameters.recorded,
+                    initiator=who.to_data(),
+                    origin=self._origin(),
+                    plan=plan.digests,
+                    environment=environment.to_data() if environment is not None else None,
+                )
+            )
+        return self._set_out(driver)
+
+    def _set_out(self, driver: Driver) -> Run:
+        with self._guard:
+            self._active[driver.run_id] = driver
+        if self._store is not None:
+            driver.take_in(self._store.journal.pending(driver.run_id))
+            self._watch_inbox(driver.loop)
+        return self._run(driver)
+
+    def _claim(self, run_id: str) -> Lease | None:
+        """Make sure that no other process has the run, and return what says so.
+
+        Raises:
+            RunAlive: Another process has it.
+        """
+        if self._store is None:
+            return None
+        return at_once(self._locks.acquire(run_id, [f"run:{run_id}"], policy="fail"))[0]
+
+    def _committer(self, loop: asyncio.AbstractEventLoop) -> Committer | None:
+        if self._store is None:
+            return None
+        if loop not in self._committers:
+            self._committers[loop] = Committer(self._store.journal)
+        return self._committers[loop]
+
+    def _watch_inbox(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop not in self._watching:
+            self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
+
+    def _look_into_inbox(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take in what other processes ask of the runs on *loop*, until none is left there."""
+        assert self._store is not None
+        with suppress(JournalError):  # the next commit finds out as well
+            for driver in [driver for driver in self._active.values() if driver.loop is loop]:
+                driver.take_in(self._store.journal.pending(driver.run_id))
+        self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
+
+    def _driver(
+        self,
+        plan: Plan,
+        run_id: str,
+        parameters: Parameters,
+        environment: Environment | None,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        claim: Lease | None = None,
+    ) -> Driver:
         redactor = Redactor()
         for secret in (*self._secrets, *parameters.secrets):
             redactor.register(secret)
-        self._check_locks(plan)
-        run_id = self._new_id()
-        driver = Driver(
+        return Driver(
             Machine(plan, max_parallel=_least(plan, environment), drain_s=self._drain_s),
             run_id=run_id,
             journal=self.journal,
@@ -298,6 +639,8 @@ class Engine:
             rng=random.Random(self._rng.random()),  # noqa: S311 - jitter, nothing secret
             slots=self._slots,
             locks=self._locks,
+            committer=self._committer(loop),
+            claim=claim,
             caller=self._caller,
             parameters=parameters,
             environment=environment,
@@ -305,19 +648,9 @@ class Engine:
             loop=loop,
             on_end=self._ended,
         )
-        driver.begin(
-            RunStarted(
-                workflow=plan.workflow_name,
-                fingerprint=plan.fingerprint,
-                params=parameters.recorded,
-                initiator=who.to_data(),
-                origin=self._origin(),
-                plan=plan.digests,
-                environment=environment.to_data() if environment is not None else None,
-            )
-        )
-        with self._guard:
-            self._active[run_id] = driver
+
+    def _run(self, driver: Driver) -> Run:
+        run_id = driver.run_id
         return Run(
             driver,
             lambda: AuditTrail(self.journal.read(run_id)),
@@ -328,6 +661,10 @@ class Engine:
         with self._guard:
             self._active.pop(driver.run_id, None)
             idle = not self._active
+            is_last = all(other.loop is not driver.loop for other in self._active.values())
+            watch = self._watching.pop(driver.loop, None) if is_last else None
+        if watch is not None:
+            watch.cancel()
         if idle:
             self._executor.close()
 
@@ -343,8 +680,8 @@ class Engine:
         if problems:
             raise DefinitionError(f"workflow {plan.workflow_name!r}", problems)
 
-    def _check_locks(self, plan: Plan) -> None:
-        refusal = self._locks.refusal(plan.locks)
+    def _check_locks(self, plan: Plan, run_id: str | None = None) -> None:
+        refusal = self._locks.refusal(plan.locks, run_id=run_id)
         if refusal is not None:
             raise LockError(refusal)
 
@@ -368,33 +705,20 @@ class Engine:
             origin["ci"] = ci.to_data()
         return origin
 
-    def _loop_thread(self) -> _LoopThread:
+    def _loop_thread(self) -> LoopThread:
         with self._guard:
             if self._thread is None:
-                self._thread = _LoopThread()
+                self._thread = LoopThread()
             return self._thread
 
 
-class _LoopThread:
-    """An event loop on a daemon thread, for runs that are started outside of any loop."""
+def _opened(journal: object, clock: Clock) -> Store | None:
+    """Return the store at the path *journal*, if it is one."""
+    if not isinstance(journal, (str, os.PathLike)):
+        return None
+    from pyflow.record.sqlite.store import Store  # noqa: PLC0415 - only where it is used
 
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="pyflow-loop", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.close()
-
-    def stop(self) -> None:
-        """End the loop and its thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+    return Store(cast("os.PathLike[str]", journal), now=clock.now)
 
 
 def _plan_of(workflow: object) -> Plan:
@@ -408,58 +732,6 @@ def _plan_of(workflow: object) -> Plan:
 def _least(plan: Plan, environment: Environment | None) -> int | None:
     limits = [plan.max_parallel, environment.max_parallel if environment is not None else None]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _run_here(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    with asyncio.Runner() as runner:
-        return runner.run(coroutine)
-
-
-def _run_aside(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run *coroutine* on a loop of its own, on a thread of its own, and wait.
-
-    Interrupting the wait cancels the run, which drains before this returns.
-    """
-    outcome: Future[Result] = Future()
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
-
-    async def note_and_run() -> Result:
-        task = asyncio.current_task()
-        assert task is not None
-        started.set_result((asyncio.get_running_loop(), task))
-        return await coroutine
-
-    def work() -> None:
-        try:
-            outcome.set_result(_run_here(note_and_run()))
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
-            outcome.set_exception(error)
-
-    thread = threading.Thread(target=work, name="pyflow-execute", daemon=True)
-    thread.start()
-    try:
-        return outcome.result()
-    except KeyboardInterrupt:
-        loop, task = started.result()
-        if not outcome.done():
-            loop.call_soon_threadsafe(task.cancel)
-        raise
-    finally:
-        thread.join()
-
-
-def _call_in(loop: asyncio.AbstractEventLoop, fn: Any) -> Any:
-    """Call *fn* on *loop*'s thread, and return what it returned."""
-    outcome: Future[Any] = Future()
-
-    def call() -> None:
-        try:
-            outcome.set_result(fn())
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
-            outcome.set_exception(error)
-
-    loop.call_soon_threadsafe(call)
-    return outcome.result()
 
 
 assert sys.version_info >= (3, 11), "pyflow needs Python 3.11 or newer"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyflow.errors import EngineError
 from pyflow.run import inputs as on
+from pyflow.run.commands import asked
 from pyflow.run.result import make_result
 
 if TYPE_CHECKING:
@@ -72,13 +73,19 @@ class Run:
             raise EngineError(
                 "run.wait() would block the loop that the run lives on; use `await run`"
             )
-        self._rest().result(timeout)
-        return self._result()
+        while True:
+            rest = self._rest()
+            rest.result(timeout)
+            if rest is self._rest():  # it has not gone on meanwhile
+                return self._result()
 
     def __await__(self) -> Generator[Any, None, Result]:
-        # The shield: whoever stops waiting does not stop the run.
-        yield from asyncio.shield(asyncio.wrap_future(self._rest())).__await__()
-        return self._result()
+        while True:
+            rest = self._rest()
+            # The shield: whoever stops waiting does not stop the run.
+            yield from asyncio.shield(asyncio.wrap_future(rest)).__await__()
+            if rest is self._rest():
+                return self._result()
 
     async def events(self) -> AsyncIterator[Record]:
         """Yield every record of the run, from its first, each once it is durable.
@@ -141,6 +148,48 @@ class Run:
     def skip(self, task: str, *, by: str | None = None, reason: str | None = None) -> None:
         """Decide a hold: go on as if the failed *task* had been skipped."""
         self._ask(on.Asked("skip", by, reason, task))
+
+    def resolve(
+        self,
+        task: str,
+        answer: Literal["applied", "not_applied"],
+        *,
+        output: Any = None,
+        by: str,
+        reason: str | None = None,
+    ) -> None:
+        """Decide a hold: say whether the interrupted attempt of *task* took effect.
+
+        Args:
+            task: The task.
+            answer: `applied` counts it as succeeded, with *output*;
+                `not_applied` has it run again.
+            output: What the task would have returned, as JSON data.
+            by: Who says so.
+            reason: How they know.
+        """
+        said = asked("resolve", task=task, answer=answer, output=output, by=by, reason=reason)
+        self._ask(said)
+
+    def approve(
+        self, name: str, *, by: str, comment: str | None = None, digest: str | None = None
+    ) -> None:
+        """Answer the question *name* with yes; *digest* binds the answer to what was seen."""
+        self._ask(on.Asked("approve", by, comment, name, digest=digest))
+
+    def reject(
+        self, name: str, *, by: str, comment: str | None = None, digest: str | None = None
+    ) -> None:
+        """Answer the question *name* with no."""
+        self._ask(on.Asked("reject", by, comment, name, digest=digest))
+
+    def let_go(self) -> None:
+        """Leave the run as it is recorded, for `Engine.resume` to take up; nothing more is done here.
+
+        What is under way is in doubt from now on. Without a durable journal
+        the run is lost with its engine.
+        """
+        self._driver.let_go()
 
     def _ask(self, asked: on.Asked) -> None:
         if self._driver.is_over:

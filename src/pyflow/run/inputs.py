@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Failure", "Happening", "TimerKey"]
 
-TimerKey: TypeAlias = tuple[Literal["retry", "undo", "leftover", "drain"], str]
+TimerKey: TypeAlias = tuple[Literal["retry", "undo", "leftover", "drain", "approval"], str]
 """What a timer is for, and the task that it is about."""
 
 
@@ -145,10 +145,16 @@ class TimerFired:
 class Asked:
     """Somebody asked something of the run."""
 
-    command: Literal["pause", "unpause", "cancel", "rollback", "retry", "skip"]
+    command: Literal[
+        "pause", "unpause", "cancel", "rollback", "retry", "skip", "resolve", "approve", "reject"
+    ]
     by: str | None = None
     reason: str | None = None
     task: str | None = None
+    answer: Literal["applied", "not_applied"] | None = None
+    output: Any = None
+    digest: str | None = None
+    inbox_id: str | None = None
 
 
 @frozen
@@ -158,6 +164,17 @@ class LocksTaken:
     leases: tuple[Lease, ...] = ()
     waited_s: float = 0.0
     refusal: str | None = None
+
+
+@frozen
+class InterruptAnswered:
+    """A task's ``on_interrupt=`` function said whether the interrupted attempt took effect."""
+
+    task: str
+    answer: Literal["applied", "not_applied", "unknown"]
+    source: str
+    output: Any = None
+    reason: str | None = None
 
 
 @frozen
@@ -181,6 +198,7 @@ Happening: TypeAlias = (
     | TimerFired
     | Asked
     | LocksTaken
+    | InterruptAnswered
     | Noted
 )
 
@@ -239,6 +257,13 @@ class ListItems:
 
 
 @frozen
+class AskInterrupt:
+    """Call a task's ``on_interrupt=`` function."""
+
+    task: str
+
+
+@frozen
 class SetTimer:
     """Report back after a while."""
 
@@ -270,6 +295,7 @@ Command: TypeAlias = (
     | StartFinalizer
     | TakeLocks
     | AskCondition
+    | AskInterrupt
     | ListItems
     | SetTimer
     | CutWaits

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.record import events as ev
-from pyflow.run import asked, mapping, trying, undoing
+from pyflow.run import approving, asked, mapping, resuming, trying, undoing
 from pyflow.run import inputs as on
 from pyflow.run.joins import judge
 from pyflow.run.state import RunState, TaskState
@@ -55,14 +55,18 @@ class Machine:
         self._events: list[Event] = []
         self.commands: list[Command] = []
         self.queue: deque[Work] = deque()
+        self.questions: deque[TaskState] = deque()  # approvals that may be asked
         self.reasons: dict[str, str] = {}  # why those that are asked or queued may run
         self.failures: dict[str, on.Failure] = {}  # of tasks whose fate is open
         self.repairing: dict[str, int] = {}
+        self.looking: dict[str, None] = {}  # interrupted tasks whose on_interrupt= is under way
         self.maps: dict[str, MapProgress] = {}
         self.rollback: Rollback | None = None
         self.undo_waits = 0
         self.is_drained = False
-        self._finalizers = deque(plan.finalizers)
+        self.past: resuming.Past | None = None  # of a run that is taken up again
+        self._early: deque[on.Asked] = deque()  # what was asked before it could be
+        self.finalizers = deque(plan.finalizers)
         self._leases: tuple[Lease, ...] = ()
 
     # Use ----------------------------------------------------------------------------------
@@ -75,9 +79,27 @@ class Machine:
         else:
             self.settle_all()
 
+    def resume(self, past: resuming.Past, event: ev.RunResumed) -> None:
+        """Take the run up where its record ends.
+
+        Raises:
+            AssertionError: The record is not one of this plan.
+        """
+        for one in past.events:
+            self.state.apply(one)
+        self.past = past
+        self.emit(event)
+        if self.plan.locks:
+            self.commands.append(on.TakeLocks())
+        else:
+            resuming.carry_on(self)
+
     def handle(self, happening: Happening) -> None:
         """Take in what happened, and decide what follows."""
-        _HANDLERS[type(happening)](self, happening)
+        if self.past is not None and isinstance(happening, on.Asked):
+            self._early.append(happening)  # it is answered once the run has its locks
+        else:
+            _HANDLERS[type(happening)](self, happening)
 
     @property
     def wanted(self) -> int:
@@ -93,7 +115,9 @@ class Machine:
             kind, state, number = self.queue.popleft()
             self.flying += 1
             _STARTERS[kind](self, state, number)
-        if self.flying == 0 and not self.queue:
+        while self.questions and not self._gated:
+            approving.request(self, self.questions.popleft())
+        if self.flying == 0 and not self.queue and self.past is None:
             self._conclude()
 
     def take(self) -> tuple[list[Event], list[Command]]:
@@ -104,14 +128,17 @@ class Machine:
 
     @property
     def resting(self) -> bool:
-        """Whether the run waits for a person and nothing is under way."""
-        return self.state.status == "held" and self.flying == 0
+        """Whether the run waits for a person, or for a resume, and nothing is under way."""
+        if self.state.outcome is not None or self.past is not None:
+            return False
+        waits = self.state.intent == "hold" or self.state.paused_by == "signal"
+        return waits and not (self.flying or self.looking)
 
     # Forward ------------------------------------------------------------------------------
 
     @property
     def _gated(self) -> bool:
-        return self.state.status not in ("running", "rolling_back")
+        return self.past is not None or self.state.status not in ("running", "rolling_back")
 
     def settle_all(self) -> None:
         """Decide every task whose dependencies now allow it, and those that follow from it."""
@@ -145,11 +172,19 @@ class Machine:
 
     def admit(self, state: TaskState, reason: str) -> None:
         """Let a task start as soon as there is a slot; a map first needs its items."""
-        self.reasons[state.name] = reason
         if state.node.task.map is None or state.parent is not None:
-            self.queue.append(("attempt", state, state.attempt + 1))
+            self.try_task(state, reason)
         else:
+            self.reasons[state.name] = reason
             self.commands.append(on.ListItems(state.name))
+
+    def try_task(self, state: TaskState, reason: str) -> None:
+        """Have an attempt made as soon as there is a slot; a question needs none."""
+        self.reasons[state.name] = reason
+        if state.node.task.approval is not None:
+            self.questions.append(state)
+        else:
+            self.queue.append(("attempt", state, state.attempt + 1))
 
     def emit_settled(self, event: ev.TaskEvent) -> None:
         """Record that a task settled without running, and see whom that concerns."""
@@ -161,10 +196,11 @@ class Machine:
         state = self.state.tasks[happening.task]
         if state.status != "pending":
             return
+        reason = self.reasons.pop(state.name)
         if happening.error is not None:
             self.fail(state, "when= raised", happening.error)
         elif happening.answer:
-            self.admit(state, f"{self.reasons[state.name]}; when= answered True")
+            self.admit(state, f"{reason}; when= answered True")
         else:
             self.emit_settled(ev.TaskSkipped(state.name, "when= answered False"))
             self.settle_all()
@@ -293,13 +329,16 @@ class Machine:
 
     def _stop_pending(self, reason: str) -> None:
         self.queue.clear()
+        self.questions.clear()
         self.reasons.clear()
         for state in list(self.state.tasks.values()):
-            if state.status == "pending":
+            if state.status == "pending" or state.is_asking:
                 self.emit(ev.TaskCancelled(state.name, reason))
             elif state.status == "waiting" and state.name not in self.repairing:
                 self.failures.pop(state.name, None)
                 self.emit(ev.TaskFailed(state.name, f"not tried again: {STOPPING}"))
+            elif resuming.is_unclear(state):
+                self.emit(ev.TaskFailed(state.name, f"in doubt, and {STOPPING}"))
             else:
                 continue
             if state.parent is not None:
@@ -320,9 +359,10 @@ class Machine:
             self._drain_over()
             return
         state = self.state.tasks[name]
-        if kind == "retry" and state.status == "waiting" and not self.is_stopping:
-            self.reasons[state.name] = "tried again"
-            self.queue.append(("attempt", state, state.attempt + 1))
+        if kind == "approval":
+            approving.expired(self, state)
+        elif kind == "retry" and state.status == "waiting" and not self.is_stopping:
+            self.try_task(state, "tried again")
         elif kind == "leftover" and state.leftover and state.status == "waiting":
             trying.after_failure(self, state)
         elif kind == "undo":
@@ -354,6 +394,10 @@ class Machine:
         if happening.refusal is not None and self.state.outcome is None:
             self._stop_pending(happening.refusal)
             self.decide_outcome("failed", happening.refusal)
+        elif self.past is not None:
+            resuming.carry_on(self)
+            while self._early:
+                self.handle(self._early.popleft())
         else:
             self.settle_all()
 
@@ -381,6 +425,8 @@ class Machine:
                 self.decide_outcome("failed", f"{failed} failed")
             else:
                 self.decide_outcome("succeeded", "every task has settled, none failed")
+        elif state.intent == "proceed":
+            approving.hold_for_approvals(self)
 
     def decide_outcome(
         self, status: RunStatus, reason: str, residue: list[str] | None = None
@@ -396,11 +442,12 @@ class Machine:
             ]
         )
         self.emit(ev.OutcomeDecided(status, reason, residue, not_undone))
-        self._next_finalizer()
+        self.next_finalizer()
 
-    def _next_finalizer(self) -> None:
-        if self._finalizers:
-            finalizer, _ = self._finalizers.popleft()
+    def next_finalizer(self) -> None:
+        """Run the next finalizer, or end the run after the last."""
+        if self.finalizers:
+            finalizer, _ = self.finalizers.popleft()
             self.emit(ev.FinalizerStarted(finalizer.name))
             self.commands.append(on.StartFinalizer(finalizer.name))
             return
@@ -416,7 +463,7 @@ class Machine:
             self.emit(ev.FinalizerSucceeded(happening.name, happening.duration_s))
         else:
             self.emit(ev.FinalizerFailed(happening.name, happening.error, happening.duration_s))
-        self._next_finalizer()
+        self.next_finalizer()
 
     # Rollback -----------------------------------------------------------------------------
 
@@ -448,5 +495,6 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Any], None]] = {
     on.TimerFired: Machine._timer_fired,
     on.Asked: asked.asked,
     on.LocksTaken: Machine._locks_taken,
+    on.InterruptAnswered: resuming.interrupt_answered,
     on.Noted: Machine._noted,
 }

@@ -22,6 +22,7 @@ def items_listed(m: Machine, happening: on.ItemsListed) -> None:
     state = m.state.tasks[happening.task]
     if state.status != "pending":
         return
+    m.reasons.pop(state.name)
     if happening.error is not None:
         m.fail(state, "its items could not be listed", happening.error)
         return

@@ -40,6 +40,18 @@ class MapProgress:
             admitted.append(item)
         return admitted
 
+    def take_up(self) -> None:
+        """Count what the record says of the items, after a resume."""
+        self._next = deque(item for item in self.items if item.status == "pending")
+        for item in self.items:
+            if item.status == "pending":
+                continue
+            self._admitted.add(item.name)
+            if not item.settled:
+                self._room -= 1
+            elif item.status != "succeeded":
+                self.failed += 1
+
     def settled(self, item: TaskState) -> None:
         """Count *item*, which has settled."""
         if item.name in self._admitted:

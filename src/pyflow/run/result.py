@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import CodecError, RecoveryError, RunFailed, TaskError, TaskTimeout
 from pyflow.frozen import frozen
+from pyflow.run.holding import to_decide
 from pyflow.run.state import no_task
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ class Result:
     finalizer_errors: Mapping[str, RecoveryError] = field(repr=False)
     """Why finalizers failed, by name."""
 
+    to_decide: tuple[str, ...] = field(repr=False)
+    """What a held run waits for, in words, with the calls that decide it."""
+
     audit_trail: AuditTrail = field(repr=False)
     """Everything that happened, in order."""
 
@@ -171,11 +175,14 @@ class Result:
             lines.append(f"  because {self.error}")
         if self.residue:
             lines.append(f"  still applied: {', '.join(self.residue)}")
-        if self.status == "held":
+        if self.to_decide:
             lines.append(
-                "  it waits for a person: with a run from engine.start(), call run.retry(task), "
-                "run.skip(task), run.roll_back() or run.cancel()"
+                "  it waits for a person, who decides with the run of engine.start(), or of "
+                f"engine.reopen({self.run_id!r}, workflow):"
             )
+            lines += [f"    {line}" for line in self.to_decide]
+        if self.status == "paused":
+            lines.append(f"  it is paused; engine.resume({self.run_id!r}, workflow) goes on")
         return "\n".join(lines)
 
 
@@ -201,6 +208,7 @@ def make_result(driver: Driver, trail: AuditTrail) -> Result:
             name: recovery_error(name, info, errors.get(("finalizer", name)))
             for name, info in state.finalizer_errors.items()
         },
+        to_decide=to_decide(state),
         audit_trail=trail,
         metrics=_metrics(state, driver.started_at, driver.ended_at),
     )

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import nearest
 from pyflow.record import events as ev
-from pyflow.run.states import RUN_TRANSITIONS, TASK_TRANSITIONS, Intent, RunStatus, TaskStatus
+from pyflow.run.states import (
+    RUN_TRANSITIONS,
+    TASK_TRANSITIONS,
+    Intent,
+    RunStatus,
+    TaskStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +33,13 @@ class TaskState:
 
     __slots__ = (
         "allowed",
+        "approved_by",
         "attempt",
         "bad",
         "dependents",
         "duration_s",
         "error",
+        "expired",
         "item",
         "items",
         "items_open",
@@ -44,6 +52,7 @@ class TaskState:
         "reason",
         "repaired",
         "repairs",
+        "settled",
         "status",
         "undo_attempt",
         "undo_error",
@@ -67,7 +76,10 @@ class TaskState:
         self.undo_error: ErrorInfo | None = None
         self.reason: str | None = None
         self.allowed = False  # it failed, and dependents take that for a skip
+        self.approved_by: tuple[str, ...] = ()
+        self.expired = False  # nobody has answered it in time
         self.repaired = False
+        self.settled = False  # those who wait for it have been told
         self.leftover = False  # a thread still runs what has timed out
         self.repairs: tuple[int, ...] = ()  # how often each repair has run
         self.item: Any = None
@@ -88,6 +100,11 @@ class TaskState:
             return "bad"
         return "neutral"
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether it is a question that waits for its answer."""
+        return self.node.task.approval is not None and self.status == "running"
+
     def __repr__(self) -> str:
         return f"<TaskState {self.name} {self.status}>"
 
@@ -101,7 +118,9 @@ class RunState:
         self.intent: Intent = "proceed"
         self.cause: str | None = None
         self.paused = False
+        self.paused_by: str | None = None  # the reason, of which the machine knows `signal`
         self.outcome: ev.OutcomeDecided | None = None
+        self.began: ev.RunStarted | None = None
         self.count = 0
         self.failures: dict[str, None] = {}
         self.deferred: dict[str, tuple[str, ...]] = {}
@@ -150,15 +169,18 @@ class RunState:
 
     # Changes to the run -------------------------------------------------------------------
 
-    def _run_started(self, _: ev.RunStarted) -> None:
+    def _run_started(self, event: ev.RunStarted) -> None:
+        self.began = event
         self.move("running")
 
-    def _run_paused(self, _: ev.RunPaused) -> None:
+    def _run_paused(self, event: ev.RunPaused) -> None:
         self.paused = True
+        self.paused_by = event.reason
         self.move("paused")
 
     def _run_unpaused(self, _: ev.RunUnpaused) -> None:
         self.paused = False
+        self.paused_by = None
         if self.status == "paused":
             self.move("running")
 
@@ -174,9 +196,10 @@ class RunState:
             self.cause = event.task or self.cause
             if event.intent == "rollback":
                 self.move("rolling_back")
+                self.outcome = None  # which a run had that is taken up again to be rolled back
+                self.finalizer_errors = {}
 
     def _hold_released(self, event: ev.HoldReleased) -> None:
-        self.held.pop(event.task, None)
         self.failures.pop(event.task, None)
         state = self.tasks[event.task]
         self._reopen(state)
@@ -185,9 +208,7 @@ class RunState:
         else:
             state.move("skipped")
             self._settle(state)
-        if not self.held:
-            self.intent = "proceed"
-            self.move("paused" if self.paused else "running")
+        self._let_go(event.task)
 
     def _outcome_decided(self, event: ev.OutcomeDecided) -> None:
         self.outcome = event
@@ -210,6 +231,7 @@ class RunState:
         state.duration_s += event.duration_s
         state.repaired = event.repaired is True
         self._settle(state)
+        self._let_go(event.task)
 
     def _attempt_failed(self, event: ev.AttemptFailed) -> None:
         state = self.tasks[event.task]
@@ -231,6 +253,7 @@ class RunState:
         if not state.allowed and state.parent is None:
             self.failures[state.name] = None
         self._settle(state)
+        self._let_go(event.task)
 
     def _failure_deferred(self, event: ev.FailureDeferred) -> None:
         self.deferred[event.task] = tuple(event.handlers)
@@ -249,8 +272,49 @@ class RunState:
         self._settle_as(event.task, "cancelled", event.reason)
 
     def _task_interrupted(self, event: ev.TaskInterrupted) -> None:
-        self.tasks[event.task].leftover = event.leftover is True
-        self._settle_as(event.task, "interrupted", event.reason)
+        state = self.tasks[event.task]
+        state.leftover = event.leftover is True
+        if state.leftover or self.intent in ("cancel", "rollback"):
+            self._settle_as(event.task, "interrupted", event.reason)
+        else:  # what follows from it is still to be found out
+            state.move("interrupted")
+            state.reason = event.reason
+
+    def _interrupt_resolved(self, event: ev.InterruptResolved) -> None:
+        state = self.tasks[event.task]
+        if event.answer == "unknown":
+            return
+        if event.answer == "applied":
+            state.move("succeeded")
+            state.output = event.output
+            self._settle(state)
+        else:
+            state.move("waiting")
+        self._let_go(event.task)
+
+    def _approval_requested(self, event: ev.ApprovalRequested) -> None:
+        state = self.tasks[event.task]
+        state.approved_by, state.expired = (), False
+
+    def _approval_answered(self, event: ev.ApprovalAnswered) -> None:
+        state = self.tasks[event.task]
+        if event.answer == "approve" and event.by is not None:
+            state.approved_by = (*state.approved_by, event.by)
+        elif event.answer == "expire":
+            state.expired = True
+
+    def _let_go(self, task: str) -> None:
+        """End the hold for *task*, on which people have decided.
+
+        Where only open questions are left, the run goes on with what does not
+        wait for them, and is held anew when that is done.
+        """
+        if self.intent != "hold" or self.held.pop(task, self) is not None:
+            return
+        if all(self.tasks[name].is_asking for name in self.held):
+            self.held.clear()
+            self.intent = "proceed"
+            self.move("paused" if self.paused else "running")
 
     def _settle_as(self, name: str, status: TaskStatus, reason: str) -> None:
         state = self.tasks[name]
@@ -301,6 +365,7 @@ class RunState:
 
     def _settle(self, state: TaskState) -> None:
         """Tell those who wait for *state* what has become of it."""
+        state.settled = True
         self.open -= 1
         if state.parent is not None:
             state.parent.items_open -= 1
@@ -323,6 +388,7 @@ class RunState:
         stack = [state]
         while stack:
             one = stack.pop()
+            one.settled = False
             self.open += 1
             for dependent in one.dependents:
                 dependent.unmet += 1
@@ -352,6 +418,8 @@ _COMPARED = (
     "undo_error",
     "reason",
     "allowed",
+    "approved_by",
+    "expired",
     "repaired",
     "leftover",
     "repairs",
@@ -379,6 +447,9 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.TaskBlocked: RunState._task_blocked,
     ev.TaskCancelled: RunState._task_cancelled,
     ev.TaskInterrupted: RunState._task_interrupted,
+    ev.InterruptResolved: RunState._interrupt_resolved,
+    ev.ApprovalRequested: RunState._approval_requested,
+    ev.ApprovalAnswered: RunState._approval_answered,
     ev.MapExpanded: RunState._map_expanded,
     ev.RepairStarted: RunState._repair_started,
     ev.UndoStarted: RunState._undo_started,

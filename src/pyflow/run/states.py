@@ -64,15 +64,15 @@ RUN_TRANSITIONS = MappingProxyType[RunStatus, frozenset[RunStatus]](
         "paused": frozenset(
             {"running", "held", "rolling_back", "succeeded", "failed", "cancelled"}
         ),
-        # A person lets it go on, or turns it back, or gives it up.
-        "held": frozenset({"running", "paused", "rolling_back", "cancelled"}),
+        # A person lets it go on, or turns it back, or gives it up; a question may expire meanwhile.
+        "held": frozenset({"running", "paused", "rolling_back", "failed", "cancelled"}),
         "rolling_back": frozenset({"rolled_back", "rollback_failed"}),
         "succeeded": frozenset(),
-        "failed": frozenset(),
         "rolled_back": frozenset(),
-        # A later `engine.rollback` tries again.
+        # A later `engine.rollback` takes back what is still applied.
+        "failed": frozenset({"rolling_back"}),
         "rollback_failed": frozenset({"rolling_back"}),
-        "cancelled": frozenset(),
+        "cancelled": frozenset({"rolling_back"}),
     }
 )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "after_failure",
+    "after_repair",
     "attempt_raised",
     "leftover_returned",
     "repair_raised",
@@ -35,9 +36,10 @@ def attempt_raised(m: Machine, happening: on.AttemptRaised) -> None:
         m.after_settled(state)
         return
     leftover = failure.leftover or None
-    m.emit(
-        ev.AttemptFailed(state.name, state.attempt, failure.error, happening.duration_s, leftover)
-    )
+    task = state.node.task
+    kinds = list(failure.kinds) if task.retry is not None or task.repairs else None
+    error, duration_s = failure.error, happening.duration_s
+    m.emit(ev.AttemptFailed(state.name, state.attempt, error, duration_s, leftover, kinds))
     m.failures[state.name] = failure
     if leftover and not m.is_stopping and may_go_on(state, failure):
         m.commands.append(on.SetTimer(("leftover", state.name), m.drain_s))
@@ -108,8 +110,7 @@ def repair_returned(m: Machine, happening: on.RepairReturned) -> None:
     elif m.is_stopping:
         m.fail(state, f"repaired, but not tried again: {STOPPING}")
     else:
-        m.reasons[state.name] = "repaired"
-        m.queue.append(("attempt", state, state.attempt + 1))
+        m.try_task(state, "repaired")
 
 
 def repair_raised(m: Machine, happening: on.RepairRaised) -> None:
@@ -120,6 +121,11 @@ def repair_raised(m: Machine, happening: on.RepairRaised) -> None:
     m.flying -= 1
     number = m.repairing.pop(state.name)
     m.emit(ev.RepairFailed(state.name, number, failure.error, happening.duration_s))
+    after_repair(m, state)
+
+
+def after_repair(m: Machine, state: TaskState) -> None:
+    """Go on to the next repair after one that failed, or let the failure count."""
     later = next_repair(state, m.failures[state.name])
     if later is None or m.is_stopping:
         m.fail(state, "its repair failed")

@@ -10,8 +10,9 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from pyflow.define.interrupts import NOT_APPLIED, UNKNOWN, Applied
 from pyflow.define.task import MISSING
-from pyflow.errors import CodecError, TaskTimeout
+from pyflow.errors import CodecError, TaskTimeout, shown
 from pyflow.record.values import copied, encode
 from pyflow.run import inputs as on
 from pyflow.run.calls import not_awaitable
@@ -183,6 +184,36 @@ class Worker:
             info = self._failed("task", state.name, error).error
             happening = on.ConditionAnswered(state.name, False, info)
         self._post(happening)
+
+    async def ask_interrupt(self, state: TaskState) -> None:
+        """Ask a task's ``on_interrupt=`` whether its interrupted attempt took effect."""
+        callee = state.node.on_interrupt
+        assert callee is not None
+        call = Call(state.name, state.attempt, role="interrupt", item=state.item)
+        source = getattr(callee.fn, "__qualname__", type(callee.fn).__qualname__)
+        try:
+            answer = await self._call(callee, call, state, state.node.task.timeout_s)
+            happening = self._understood(state.name, source, answer)
+        except BaseException as error:
+            if _is_teardown(error):
+                raise
+            info = self._failed("interrupt", state.name, error).error
+            reason = f"{info.type}: {info.message}"
+            happening = on.InterruptAnswered(state.name, "unknown", source, None, reason)
+        self._post(happening)
+
+    def _understood(self, name: str, source: str, answer: object) -> on.InterruptAnswered:
+        if isinstance(answer, Applied):
+            return on.InterruptAnswered(name, "applied", source, self._stored(answer.output))
+        if answer is NOT_APPLIED:
+            return on.InterruptAnswered(name, "not_applied", source)
+        reason = None
+        if answer is not UNKNOWN:
+            reason = (
+                f"{source} answered {shown(answer)}; expected pyflow.Applied(output), "
+                "pyflow.NOT_APPLIED or pyflow.UNKNOWN"
+            )
+        return on.InterruptAnswered(name, "unknown", source, None, reason)
 
     def list_items(self, state: TaskState) -> None:
         """Find the items of a map."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pyflow.define.plan import Plan
 from pyflow.define.workflow import Workflow
 from pyflow.errors import shown
+from pyflow.frozen import replace
 from pyflow.run.engine import Engine
 from pyflow.run.result import Result
 from pyflow.run.state import RunState, no_task
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pyflow.protocols import Executor, Journal, LockManager
     from pyflow.record.events import Event
     from pyflow.run.handle import Run
+    from pyflow.run.reopening import Reopening
     from pyflow.secrets import Secret
     from pyflow.spans import Span
     from pyflow.testing.faults import Faults
@@ -157,6 +159,10 @@ class SimulatedEngine(Engine):
         # Never the user of the machine: equal seeds give equal records everywhere.
         who = "simulation" if initiator is None else initiator
         return super()._start_on(loop, workflow, params, environment, who)
+
+    def _reopen_on(self, loop: asyncio.AbstractEventLoop, order: Reopening) -> Run:
+        who = "simulation" if order.initiator is None else order.initiator
+        return super()._reopen_on(loop, replace(order, initiator=who))
 
     def _origin(self) -> dict[str, Any]:
         return {"simulated": True, "seed": self._seed, "pyflow": __version__}

@@ -51,6 +51,7 @@ NAMES = {
     "repair": "repair of {}",
     "when": "when= of {}",
     "finalizer": "finalizer {}",
+    "interrupt": "on_interrupt= of {}",
 }
 
 
@@ -69,14 +70,14 @@ class StagedCall:
         "task",
     )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, number: int) -> None:
         self.task = call.task
         self.role = call.role
         self.attempt = call.attempt
         self.name = NAMES[call.role].format(call.task)
-        self.label = f"{self.name}#{call.attempt}"
+        self.label = f"{self.name}#{number}"
         self.outcome: Literal["under way", "returned", "raised"] = "under way"
-        self.answer: object = None  # of a when=, what it returned
+        self.answer: object = None  # of a when= and an on_interrupt=, what it returned
         self.heard: list[object] = []  # what the world has answered it so far
         self._counts: dict[str, int] = {}
 
@@ -120,6 +121,7 @@ class Stage:
         self._faults = faults
         self._on_enter = on_enter
         self._numbers: dict[str, int] = {}
+        self._called: dict[tuple[str, str], int] = {}
 
     # The plan -----------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class Stage:
         """Forget every call, for another run of the same plan."""
         self.calls.clear()
         self._numbers.clear()
+        self._called.clear()
 
     def put_on(self, plan: Plan) -> Plan:
         """Return *plan* with every function on this stage.
@@ -176,6 +179,7 @@ class Stage:
             when=staged("when", node.when),
             undo=staged("undo", node.undo),
             repairs=tuple(staged("repair", repair) for repair in node.repairs),
+            on_interrupt=staged("interrupt", node.on_interrupt),
         )
 
     def _callee(
@@ -255,7 +259,11 @@ class Stage:
         return staged
 
     def _enter(self, context: AsyncContext | Context) -> StagedCall:
-        call = StagedCall(context._call)  # noqa: SLF001 - the stage stands between engine and function
+        made = context._call  # noqa: SLF001 - the stage stands between engine and function
+        name = made.role, made.task
+        # As a rule the number of the attempt; what is called again after a crash goes on from there.
+        number = self._called[name] = max(made.attempt, self._called.get(name, 0) + 1)
+        call = StagedCall(made, number)
         self.calls.append(call)
         if self._on_enter is not None:
             self._on_enter(call)
@@ -289,7 +297,7 @@ class Stage:
             kind = self._faults.choose(f"{call.label} ends", ("applied_then_fails",))
             if kind is not None:
                 raise act_of(kind).error or AssertionError(kind)
-        call.answer = value if call.role == "when" else None
+        call.answer = value if call.role in ("when", "interrupt") else None
         return value
 
 
@@ -313,6 +321,8 @@ def _names(plan: Plan) -> Iterator[str]:
             yield NAMES["repair"].format(name)
         if node.when is not None:
             yield NAMES["when"].format(name)
+        if node.on_interrupt is not None:
+            yield NAMES["interrupt"].format(name)
     for finalizer, _ in plan.finalizers:
         yield NAMES["finalizer"].format(finalizer.name)
 

@@ -16,7 +16,7 @@ from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.report import Counterexample, Exploration, Progress
 from pyflow.testing.exploration.search import Search
 from pyflow.testing.exploration.telling import tell, write_test
-from pyflow.testing.exploration.template import Template
+from pyflow.testing.exploration.template import Template, unequal
 from pyflow.testing.exploration.trial import Laboratory, Options, Scout, Trial
 from pyflow.testing.faults import KINDS, Fault, FaultKind
 from pyflow.testing.simulation import aside
@@ -36,7 +36,6 @@ AlwaysInvariant = TypeVar("AlwaysInvariant", bound=Callable[[World], object])
 FAULTS_MAX = 5
 PROGRESS_EVERY_S = 1.0
 COUNTEREXAMPLES_MAX = 20
-ANEW = "Let the factory make all that a run changes anew, and draw nothing by itself."
 
 
 def always(invariant: AlwaysInvariant, /) -> AlwaysInvariant:
@@ -76,8 +75,9 @@ def explore(
     Something can go wrong at every point that a run reaches: before and after
     each function, in each call of the world's ports, around each commit of
     the journal (a crash, an operator's cancel, pause or rollback), in the
-    middle of each wait, and during undos as well. Every run starts from the
-    world as it was handed in, which is also how it is left.
+    middle of each wait, and during undos as well. A minute after a crash
+    another engine takes the run up. Every run starts from the world as it was
+    handed in, which is also how it is left.
 
     Equal runs have to be equal: a factory that keeps something from one run to
     the next, or draws at random, is refused as soon as that shows.
@@ -90,7 +90,8 @@ def explore(
 
     Args:
         factory: Returns the workflow, a new one at each call, with functions
-            that act on *world*.
+            that act on *world*. It is called for every run, and again for
+            whoever takes a run up after a crash.
         world: Where it runs.
         faults: How many things may go wrong in one run, at most.
         kinds: What may go wrong; all of `KINDS` unless given.
@@ -293,7 +294,7 @@ def _check_repeats(trial: Trial) -> None:
     try:
         trial.scout.check_used()
     except SimulationError as error:
-        raise SimulationError(f"equal runs differ: {error}\n{ANEW}") from None
+        raise unequal(error) from None
 
 
 def _shrunk(laboratory: Laboratory, trial: Trial, broken: str) -> Trial:
@@ -311,9 +312,7 @@ def _shrunk(laboratory: Laboratory, trial: Trial, broken: str) -> Trial:
     whole = laboratory.run(trial.script, Scout(trial.script, frozenset()))
     if not any(one.invariant == broken for one in whole.violations):
         script = "; ".join(map(str, trial.script)) or "no fault"
-        raise SimulationError(
-            f"equal runs differ: one under {script} broke {broken!r}, and the next did not\n{ANEW}"
-        )
+        raise unequal(f"one under {script} broke {broken!r}, and the next did not")
     return whole
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.errors import PyflowError
 from pyflow.run.state import RunState
 from pyflow.testing.errors import counted
+from pyflow.testing.exploration.recorder import EngineDied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,8 +121,9 @@ class Explored:
     @property
     def engine_error(self) -> BaseException | None:
         """Why the engine gave the run up, if it did so without having been killed."""
-        broken = self._run is not None and self.status != "crashed"
-        return self._begun._driver._broken if broken else None  # noqa: SLF001
+        error = self._run._driver._broken if self._run is not None else None  # noqa: SLF001
+        was_killed = error is not None and isinstance(error.__cause__, EngineDied)
+        return None if was_killed else error
 
     @property
     def residue(self) -> tuple[str, ...]:

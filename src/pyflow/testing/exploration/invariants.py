@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyflow.define.interrupts import NOT_APPLIED, Applied
+from pyflow.record.events import InterruptResolved, TaskInterrupted
 from pyflow.run.states import RUN_ENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from pyflow.testing.exploration.explored import Explored
+    from pyflow.testing.stage import StagedCall
     from pyflow.testing.world import World
 
 __all__ = ["AT_ANY_TIME", "AT_EVERY_CHANGE", "AT_THE_END", "facts_left"]
@@ -98,9 +101,7 @@ def no_secret_is_written(run: Explored) -> str | None:
 
 def conditions_decide(run: Explored) -> str | None:
     """A task whose `when=` is false is skipped, and one whose `when=` raises has failed."""
-    for call in run.calls:
-        if call.role != "when" or call.outcome == "under way":
-            continue
+    for call in _last_calls(run, "when"):
         became = next((e.kind for e in run.events if getattr(e, "task", None) == call.task), None)
         if became is None or became == "task_cancelled":
             continue
@@ -111,6 +112,47 @@ def conditions_decide(run: Explored) -> str | None:
         if call.answer is True and became == "task_skipped":
             return f"{call.label} answered True, and {call.task} was skipped"
     return None
+
+
+def interruptions_decide(run: Explored) -> str | None:
+    """What the `on_interrupt=` of a task finds out is what counts."""
+    for call in _last_calls(run, "interrupt"):
+        found = _found(call.answer) if call.outcome == "returned" else "unknown"
+        counted = _counted(run, call)
+        if counted is not None and counted.answer != found and counted.reason is None:
+            return f"{call.label} found {found}, and what counted is {counted.answer}"
+    return None
+
+
+def _counted(run: Explored, call: StagedCall) -> InterruptResolved | None:
+    """Return what is recorded as found of the attempt that *call* looked into."""
+    attempt, counted = 0, None
+    for one in run.events:
+        if isinstance(one, TaskInterrupted) and one.task == call.task:
+            attempt = one.attempt
+        elif (
+            isinstance(one, InterruptResolved)
+            and (one.task, attempt) == (call.task, call.attempt)
+            and one.source not in ("person", "rerun")
+        ):
+            counted = one
+    return counted
+
+
+def _found(answer: object) -> str:
+    """Return what an answer of an `on_interrupt=` says."""
+    if isinstance(answer, Applied):
+        return "applied"
+    return "not_applied" if answer is NOT_APPLIED else "unknown"
+
+
+def _last_calls(run: Explored, role: str) -> Iterable[StagedCall]:
+    """Return the last call of each function of *role*, where it has ended.
+
+    One before it was lost with its engine, which did not come to record it.
+    """
+    last = {call.task: call for call in run.calls if call.role == role}
+    return [call for call in last.values() if call.outcome != "under way"]
 
 
 # At every change of the world -------------------------------------------------------------
@@ -147,6 +189,7 @@ AT_THE_END: tuple[Callable[[Explored], str | None], ...] = (
 AT_ANY_TIME: tuple[Callable[[Explored], str | None], ...] = (
     no_secret_is_written,
     conditions_decide,
+    interruptions_decide,
 )
 AT_EVERY_CHANGE: tuple[Callable[[World], Iterator[tuple[str, str]]], ...] = (
     someone_is_ready,

@@ -8,8 +8,9 @@ alone, for a run in virtual time and for one under faults alike.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
+from pyflow.define.policies import Retry
 from pyflow.errors import RunStopping
 from pyflow.record import events as ev
 from pyflow.run.failures import see
@@ -46,6 +47,7 @@ FOLLOWING = (
 LOST = see(SimulatedFault()).kinds
 """What an injected failure is: the one error that is known whole from its record."""
 CUT = see(RunStopping()).type
+NEVER = Retry(1)
 
 
 class Told(Protocol):
@@ -83,7 +85,10 @@ def the_end_is_the_last_record(run: Told) -> str | None:
 
 
 def every_finalizer_runs_once(run: Told) -> str | None:
-    """Finalizers run once each, one after another, after the outcome and before the end."""
+    """Finalizers run once each, one after another, after the outcome and before the end.
+
+    One that was cut off when the engine died runs again.
+    """
     if run.state.status not in RUN_ENDS:
         return None
     wanted = [finalizer.name for finalizer, _ in run.state.plan.finalizers]
@@ -91,8 +96,11 @@ def every_finalizer_runs_once(run: Told) -> str | None:
     running: str | None = None
     decided = False
     for one in run.events:
-        decided = decided or isinstance(one, ev.OutcomeDecided)
-        if isinstance(one, ev.FinalizerStarted):
+        if isinstance(one, ev.OutcomeDecided):
+            decided, ended = True, []
+        elif isinstance(one, ev.RunResumed):
+            running = None
+        elif isinstance(one, ev.FinalizerStarted):
             if not decided or running is not None:
                 before = f"{running} had ended" if running else "the outcome was decided"
                 return f"finalizer {one.name} started before {before}"
@@ -116,7 +124,9 @@ def a_start_waits_for_dependencies(run: Told) -> str | None:
                 open_ = [name for name in node.depends_on if name not in settled]
                 if open_:
                     return f"{one.task} started before {open_[0]} had settled"
-        elif isinstance(one, SETTLING):
+        elif _succeeds(one):
+            settled[one.task] = "task_succeeded"
+        elif isinstance(one, SETTLING) and not isinstance(one, ev.TaskInterrupted):
             settled[one.task] = one.kind
     return None
 
@@ -126,9 +136,11 @@ def a_start_needs_what_it_joins(run: Told) -> str | None:
     bad: set[str] = set()
     for one in run.events:
         if isinstance(one, ev.TaskFailed | ev.TaskBlocked | ev.TaskInterrupted):
-            if not getattr(one, "allowed", None):
+            if getattr(one, "allowed", None):
+                bad.discard(one.task)
+            else:
                 bad.add(one.task)
-        elif isinstance(one, ev.TaskSucceeded | ev.TaskSkipped | ev.HoldReleased):
+        elif _succeeds(one) or isinstance(one, ev.TaskSkipped | ev.HoldReleased):
             bad.discard(one.task)  # what a failure had blocked may run once a person decided on it
         elif isinstance(one, ev.TaskStarted) and one.attempt == 1:
             node = run.state.tasks[one.task].node
@@ -150,20 +162,77 @@ def a_start_happens_once(run: Told) -> str | None:
     return None
 
 
+def what_is_done_is_not_done_again(run: Told) -> str | None:
+    """No task is started again that has succeeded, and no undo that has."""
+    done: set[tuple[bool, str]] = set()
+    for one in run.events:
+        if _succeeds(one) or isinstance(one, ev.UndoSucceeded):
+            done.add((isinstance(one, ev.UndoSucceeded), one.task))
+        elif isinstance(one, ev.TaskStarted | ev.UndoStarted):
+            undoing = isinstance(one, ev.UndoStarted)
+            if (undoing, one.task) in done:
+                what = f"the undo of {one.task}" if undoing else one.task
+                return f"{what} started again after it had succeeded"
+    return None
+
+
+def an_interruption_is_looked_into(run: Told) -> str | None:
+    """What follows from an attempt that was cut off is for its policy, a look, or a person to say."""
+    running: set[str] = set()
+    cut: set[str] = set()  # by the end of the engine, and that is not recorded yet
+    unclear: set[str] = set()
+    stopping = False
+    for one in run.events:
+        if isinstance(one, ev.RunResumed):
+            tasks = run.state.tasks  # an approval makes no attempt, and goes on waiting
+            cut |= {name for name in running if tasks[name].node.task.approval is None}
+        elif isinstance(one, ev.IntentRaised):
+            stopping = stopping or one.intent != "hold"
+        elif isinstance(one, ev.TaskInterrupted):
+            running.discard(one.task)
+            cut.discard(one.task)
+            unclear.add(one.task)
+        elif isinstance(one, ev.InterruptResolved):
+            if not _may_say(one, run.state.tasks[one.task].node.task):
+                return f"{one.source} said {one.answer} of {one.task}, and was not to be asked"
+            if one.answer != "unknown":
+                unclear.discard(one.task)
+        elif isinstance(one, (ev.TaskStarted, ev.AttemptFailed, *SETTLING)):
+            if one.task in cut or (one.task in unclear and not stopping):
+                return f"{one.task} was cut off, and without a look {one.kind} followed"
+            running.discard(one.task)
+            if isinstance(one, ev.TaskStarted):
+                running.add(one.task)
+    return None
+
+
 def attempts_keep_to_the_policy(run: Told) -> str | None:
     """No task and no undo is tried more often than its policy, its repairs and people allow."""
-    extra: dict[str, int] = {}
+    extra: Counter[tuple[bool, str]] = Counter()
+    undos: dict[str, int] = {}
+    undoing: set[str] = set()
+    tasks = run.state.tasks
     for one in run.events:
-        if isinstance(one, ev.RepairSucceeded | ev.HoldReleased):
-            extra[one.task] = extra.get(one.task, 0) + 1
-        elif isinstance(one, ev.TaskStarted | ev.UndoStarted):
-            task = run.state.tasks[one.task].node.task
-            undoing = isinstance(one, ev.UndoStarted)
-            most = _tries(task.undo if undoing else task)
-            most += 0 if undoing else extra.get(one.task, 0)
+        if isinstance(one, ev.RepairSucceeded | ev.HoldReleased | ev.InterruptResolved):
+            extra[False, one.task] += 1
+        elif isinstance(one, ev.RunResumed):  # an undo that was cut off runs again
+            extra.update((True, name) for name in undoing)
+        elif isinstance(one, ev.IntentRaised):  # as one that had failed does for `engine.rollback`
+            for name, tries in undos.items():
+                extra[True, name] = tries
+        elif isinstance(one, ev.UndoSucceeded | ev.UndoAttemptFailed):
+            undoing.discard(one.task)
+        elif isinstance(one, ev.UndoStarted):
+            undoing.add(one.task)
+            undos[one.task] = one.attempt
+            most = _tries(tasks[one.task].node.task.undo) + extra[True, one.task]
             if one.attempt > most:
-                what = f"the undo of {one.task}" if undoing else one.task
+                what = f"the undo of {one.task}"
                 return f"{what} was tried {one.attempt} times, and {most} are allowed"
+        elif isinstance(one, ev.TaskStarted):
+            most = _tries(tasks[one.task].node.task) + extra[False, one.task]
+            if one.attempt > most:
+                return f"{one.task} was tried {one.attempt} times, and {most} are allowed"
     return None
 
 
@@ -219,7 +288,7 @@ def a_repair_counts(run: Told) -> str | None:
 def a_map_keeps_its_limits(run: Told) -> str | None:
     """A map runs no more items at once than it may, and succeeds if no more failed than it may."""
     running: set[str] = set()
-    bad: Counter[str] = Counter()
+    bad: set[str] = set()
     for one in run.events:
         state = run.state.tasks.get(getattr(one, "task", None) or "")
         if state is None:
@@ -231,11 +300,14 @@ def a_map_keeps_its_limits(run: Told) -> str | None:
                 together = sum(item.name in running for item in parent.items or ())
                 if together > (over.max_parallel or together):
                     return f"{together} items of {parent.name} ran at once"
+            elif _succeeds(one):
+                running.discard(state.name)
+                bad.discard(state.name)
             elif isinstance(one, SETTLING):
                 running.discard(state.name)
-                bad[parent.name] += not isinstance(one, ev.TaskSucceeded)
+                bad.add(state.name)
         elif isinstance(one, ev.TaskSucceeded) and over is not None:
-            failed = bad[state.name]
+            failed = sum(item.name in bad for item in state.items or ())
             if failed > over.tolerate:
                 return f"{state.name} succeeded although {failed} of its items did not"
     return None
@@ -256,6 +328,7 @@ def nothing_starts_while_paused(run: Told) -> str | None:
     """Nothing starts while the run is paused, or held."""
     paused = False
     held: set[str | None] = set()
+    asked: set[str | None] = set()
     for one in run.events:
         if isinstance(one, ev.RunPaused | ev.RunUnpaused):
             paused = isinstance(one, ev.RunPaused)
@@ -264,15 +337,23 @@ def nothing_starts_while_paused(run: Told) -> str | None:
                 held.add(one.task)
             else:
                 held.clear()
-        elif isinstance(one, ev.HoldReleased):
-            held.discard(one.task)
+        elif isinstance(
+            one, ev.HoldReleased | ev.InterruptResolved | ev.TaskSucceeded | ev.TaskFailed
+        ):
+            if getattr(one, "answer", None) != "unknown":
+                held.discard(one.task)
+            asked.discard(one.task)
+            if held <= asked:
+                held.clear()  # questions hold the run only while nothing else can go on
+        elif isinstance(one, ev.ApprovalRequested):
+            asked.add(one.task)
         elif (paused or held) and isinstance(one, ev.TaskStarted | ev.RepairStarted):
             return f"{one.kind} of {one.task} came while the run was {'held' if held else 'paused'}"
     return None
 
 
 def a_failure_is_acted_upon(run: Told) -> str | None:
-    """A run whose failure nobody handled does not succeed, nor fail where it was to roll back."""
+    """A run whose failure nobody handled does not succeed, nor end where it was to roll back or be held."""
     failed: dict[str, None] = {}
     for one in run.events:
         if isinstance(one, ev.TaskFailed):
@@ -282,7 +363,8 @@ def a_failure_is_acted_upon(run: Told) -> str | None:
         elif isinstance(one, ev.FailureHandled | ev.HoldReleased):
             failed.pop(one.task, None)
     policy, status = run.state.plan.on_failure, run.state.status
-    if failed and (status == "succeeded" or (status == "failed" and policy == "rollback")):
+    asks_for_more = policy in ("rollback", "hold")
+    if failed and (status == "succeeded" or (status == "failed" and asks_for_more)):
         return f"{next(iter(failed))} failed, on_failure is {policy}, and the run {status}"
     return None
 
@@ -297,6 +379,19 @@ def commands_are_obeyed(run: Told) -> str | None:
             wanted = {"cancel": "cancel", "rollback": "rollback"}.get(one.command)
             if wanted is not None and level < INTENTS.index(wanted):
                 return f"{one.command} was accepted, and the intent was not raised"
+    return None
+
+
+def the_end_is_what_was_intended(run: Told) -> str | None:
+    """A run that was to roll back has done so when it ends, and one that was to stop has."""
+    status = run.state.status
+    intents = {one.intent for one in run.events if isinstance(one, ev.IntentRaised)}
+    if status not in RUN_ENDS:
+        return None
+    if "rollback" in intents and status not in ("rolled_back", "rollback_failed"):
+        return f"the run was to roll back, and it {status}"
+    if "cancel" in intents and status == "succeeded":
+        return "the run was to stop, and it succeeded"
     return None
 
 
@@ -395,6 +490,8 @@ PROMISES: tuple[Callable[[Told], str | None], ...] = (
     a_start_waits_for_dependencies,
     a_start_needs_what_it_joins,
     a_start_happens_once,
+    what_is_done_is_not_done_again,
+    an_interruption_is_looked_into,
     attempts_keep_to_the_policy,
     tries_are_made,
     a_repair_counts,
@@ -403,6 +500,7 @@ PROMISES: tuple[Callable[[Told], str | None], ...] = (
     starts_stop_when_the_run_does,
     a_failure_is_acted_upon,
     commands_are_obeyed,
+    the_end_is_what_was_intended,
     intent_never_falls,
     rollback_is_what_was_intended,
     rollback_leaves_nothing_unsaid,
@@ -410,6 +508,21 @@ PROMISES: tuple[Callable[[Told], str | None], ...] = (
     rollback_begins_when_all_is_still,
     nothing_shielded_is_cut_short,
 )
+
+
+def _succeeds(one: ev.Event) -> TypeGuard[ev.TaskSucceeded | ev.InterruptResolved]:
+    """Return whether *one* says that a task is done, or was found to be."""
+    if isinstance(one, ev.InterruptResolved):
+        return one.answer == "applied"
+    return isinstance(one, ev.TaskSucceeded)
+
+
+def _may_say(one: ev.InterruptResolved, task: Task) -> bool:
+    """Return whether *task* leaves what becomes of an interruption to who says so."""
+    if one.source == "rerun":
+        may = task.on_interrupt == "rerun" or not task.effect
+        return one.answer == "not_applied" and (may or (task.retry or NEVER).after_crash)
+    return one.source == "person" or not isinstance(task.on_interrupt, str)
 
 
 def _tries(policy: Task | Recovery | None) -> int:

@@ -42,9 +42,13 @@ class Recorder:
         self.events: list[ev.Event] = []
         self.started: Counter[tuple[str, str, int]] = Counter()
         self.outputs: dict[str, str] = {}
+        self.ended: Counter[tuple[str, str]] = Counter()  # what no state of a task shows
+        self.finalizer: str | None = None  # the last that has begun
+        self.resumed = 0
+        self.is_fresh = False  # it was taken up, and nothing has followed from that yet
         self.is_over = False
         self._instants: list[datetime] = []
-        self._run_id = ""
+        self.run_id = ""
         self._faults = faults
         self._die = die
         self._ask = ask
@@ -62,22 +66,34 @@ class Recorder:
         del fences  # nobody else writes here
         point = f"record {len(self.events) + 1} ({_said(events[0])})"
         self._crash(f"before {point}")
-        self._run_id = run_id
+        self.run_id = run_id
         for event in events:
             self.events.append(event)
             self._instants.append(at)
-            if isinstance(event, ev.TaskStarted | ev.UndoStarted):
-                self.started[event.kind, event.task, event.attempt] += 1
-            elif isinstance(event, ev.TaskSucceeded):
-                self.outputs[event.task] = repr(event.output)
-            elif isinstance(event, ev.RepairStarted):
-                self.started[event.kind, event.task, 0] += 1
-            elif isinstance(event, ev.FinalizerStarted):
-                self.started[event.kind, event.name, 1] += 1
-            elif event.kind in OVER:
-                self.is_over = True
+            self._note(event)
         self._crash(f"after {point}", ASKED)
         return []
+
+    def _note(self, event: ev.Event) -> None:
+        self.is_fresh = self.is_fresh and isinstance(event, ev.LockAcquired)
+        if isinstance(event, ev.TaskStarted | ev.UndoStarted):
+            self.started[event.kind, event.task, event.attempt] += 1
+        elif isinstance(event, ev.TaskSucceeded | ev.InterruptResolved):
+            self.outputs[event.task] = repr(event.output)
+        elif isinstance(event, ev.RepairStarted):
+            self.started[event.kind, event.task, 0] += 1
+        elif isinstance(event, ev.FinalizerStarted):
+            self.started[event.kind, event.name, 1] += 1
+            self.finalizer = event.name
+        elif isinstance(event, ev.FinalizerSucceeded | ev.FinalizerFailed):
+            self.ended["finalizer", event.name] += 1
+        elif isinstance(event, ev.UndoAttemptFailed):
+            self.ended["undo", event.task] += 1
+        elif isinstance(event, ev.RunResumed):
+            self.resumed += 1
+            self.is_fresh = True
+        elif event.kind in OVER:
+            self.is_over = True
 
     def _crash(self, point: str, more: tuple[FaultKind, ...] = ()) -> None:
         if self.is_over:
@@ -95,13 +111,13 @@ class Recorder:
         records: list[Record] = []
         prev = GENESIS
         for event, at in zip(self.events, self._instants, strict=True):
-            records += seal(self._run_id, [event], at=at, seq=len(records), prev=prev)
+            records += seal(self.run_id, [event], at=at, seq=len(records), prev=prev)
             prev = records[-1].hash
         return records[max(after, 0) :]
 
     def runs(self) -> list[str]:
         """Return the id of the run, once it has begun."""
-        return [self._run_id] if self.events else []
+        return [self.run_id] if self.events else []
 
 
 def _said(event: ev.Event) -> str:

@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 
     from pyflow.define.plan import Callee, Plan
 
-__all__ = ["Cell", "Template"]
+__all__ = ["Cell", "Template", "unequal"]
 
 FUNCTIONS = ("fn", "when", "on_interrupt")
 ELSEWHERE = ("defined_at",)
+ANEW = "Let the factory make all that a run changes anew, and draw nothing by itself."
+
+
+def unequal(what: object) -> SimulationError:
+    """Return the error for a factory of which equal runs are not equal."""
+    return SimulationError(f"equal runs differ: {what}\n{ANEW}")
 
 
 class Cell:
@@ -77,6 +83,7 @@ class Template:
                 when=self._cell(node.when),
                 undo=self._cell(node.undo),
                 repairs=tuple(map(self._cell, node.repairs)),
+                on_interrupt=self._cell(node.on_interrupt),
             )
             for name, node in plan.nodes.items()
         }
@@ -99,6 +106,8 @@ def _functions(workflow: Workflow) -> Iterator[Any]:
         mine = [recovery for recovery in workflow.recoveries if recovery.task == task.name]
         yield from (recovery.fn for recovery in mine if recovery.then == "undo")
         yield from (recovery.fn for recovery in mine if recovery.then != "undo")
+        if not isinstance(task.on_interrupt, str):
+            yield task.on_interrupt
     yield from (finalizer.fn for finalizer in workflow.finalizers)
 
 

@@ -6,11 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pyflow.errors import PlanChanged
+from pyflow.run.state import RunState
 from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
 from pyflow.testing.exploration.promises import PROMISES
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
+from pyflow.testing.exploration.template import unequal
 from pyflow.testing.faults import Fault, cannot_happen, never_reached
 from pyflow.testing.loop import VirtualLoop
 from pyflow.testing.simulation import SimulatedEngine, check_given
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Laboratory", "Options", "Scout", "Violation"]
 
+DOWN_S = 60.0
+"""How long after an engine died the next one takes the run up, in seconds of virtual time."""
 PAUSE_S = 600.0
 """How long an operator's pause lasts, in seconds of virtual time."""
 TURNS_MAX = 100_000
@@ -175,7 +180,7 @@ class Laboratory:
         self.options = options
         self._template = template
         self._executor = _KeptExecutor()
-        self._stage: Stage
+        self._stage = Stage(self._executor, fakes=options.fakes)
         self._plan: Any = None
         self._loop = VirtualLoop(turns_max=TURNS_MAX)
         self._saved = world.save()
@@ -193,15 +198,13 @@ class Laboratory:
     def run(self, script: tuple[Fault, ...], scout: Scout) -> Trial:
         """Run the workflow once, under the faults of *script*."""
         self.world.restore(self._saved)
-        if self._template.renew() or self._plan is None:
-            self._stage = Stage(self._executor, fakes=self.options.fakes)
-            self._plan = self._stage.put_on(self._template.plan)
         self._stage.clear()
         trial = Trial(
             script,
             scout,
             world=self.world,
-            plan=self._plan,
+            plan=self._renewed(),
+            renew=self._renewed,
             stage=self._stage,
             options=self.options,
         )
@@ -219,6 +222,12 @@ class Laboratory:
             self._loop.on_jump = None
             self._rewind()
         return trial
+
+    def _renewed(self) -> Any:
+        """Return the plan with the functions of a new workflow, which remember nothing."""
+        if self._template.renew() or self._plan is None:
+            self._plan = self._stage.put_on(self._template.plan)
+        return self._plan
 
     def _rewind(self) -> None:
         """Set the loop back, or take another one if something goes on in it in spite of that."""
@@ -241,6 +250,7 @@ class Trial:
         *,
         world: World,
         plan: Any,
+        renew: Callable[[], Any],
         stage: Stage,
         options: Options,
     ) -> None:
@@ -250,12 +260,14 @@ class Trial:
         self.explored: Explored | None = None
         self._world = world
         self._plan = plan
+        self._renew = renew
         self._stage = stage
         self._options = options
         self._recorder = Recorder(scout, die=self._die, ask=self._ask)
         self._run: Run | None = None
         self._over: asyncio.Future[str]
         self._asking = 0
+        self._pauses = 0
         self._broken: set[tuple[str, str]] = set()
         self._authors: dict[str, set[str | None]] = {}
         self._seen_changes = len(world.history)
@@ -274,7 +286,24 @@ class Trial:
         self._broken = {(name, key) for name, key, _ in self._look()}
         loop.call_at(self._options.within_s, self._end, "unfinished")
         timers = self._world.begin()
-        engine = SimulatedEngine(
+        self._set_out(lambda: self._start(executor))
+        status = await self._over
+        while status == "crashed" and self._recorder.events and not self.scout.was_pruned:
+            self._over = loop.create_future()
+            await self._bury()
+            if not self._over.done():
+                self._set_out(lambda: self._take_up(executor))
+            status = await self._over
+        self.scout.is_dead = True
+        self._world.end(timers)
+        if self._run is not None:
+            check_given(self._run)
+        self._judge(status)
+
+    # Engines, one after the other ---------------------------------------------------------
+
+    def _engine(self, executor: SimulatedExecutor) -> SimulatedEngine:
+        return SimulatedEngine(
             seed=self._options.seed,
             journal=self._recorder,
             locks=self._world.locks,
@@ -282,22 +311,54 @@ class Trial:
             max_parallel=self._options.max_parallel,
             drain_timeout=self._options.drain_timeout_s,
         )
+
+    def _start(self, executor: SimulatedExecutor) -> Run:
+        return self._engine(executor).start(
+            self._plan,
+            params=self._options.params,
+            environment=self._options.environment,
+            initiator="exploration",
+        )
+
+    def _take_up(self, executor: SimulatedExecutor) -> Run:
+        self._plan = self._renew()  # another process, which knows what is recorded and no more
         try:
-            self._run = engine.start(
+            run = self._engine(executor).reopen(
+                self._recorder.run_id,
                 self._plan,
                 params=self._options.params,
                 environment=self._options.environment,
                 initiator="exploration",
             )
-            self._watch()
+        except PlanChanged as error:
+            raise unequal(error) from None
+        if run.status == "paused" and not self._pauses:  # nobody heard that the pause was over
+            self._unpause_later()
+        return run
+
+    def _set_out(self, begin: Callable[[], Run]) -> None:
+        try:
+            self._run = begin()
         except EngineDied:
             self._end("crashed")
-        status = await self._over
-        self.scout.is_dead = True
-        self._world.end(timers)
-        if self._run is not None:
-            check_given(self._run)
-        self._judge(status)
+        else:
+            self._watch()
+
+    async def _bury(self) -> None:
+        """Have the dead engine's calls end, which nobody hears of, and let some time pass.
+
+        Its locks it has given back as those of a run that is not over.
+        """
+        self._recorder.started.clear()  # what it recorded and did not call, nobody will
+        tasks = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=hash)
+        for task in tasks:
+            task.cancel()
+        left_s = self._options.within_s - self._loop.time()
+        if tasks and (await asyncio.wait(tasks, timeout=left_s))[1]:
+            self._end("unfinished")
+            return
+        await asyncio.sleep(DOWN_S)
+        self.scout.is_dead = False
 
     # What the run comes to ----------------------------------------------------------------
 
@@ -307,9 +368,9 @@ class Trial:
         driver.rest.add_done_callback(lambda _: self._rested())
 
     def _rested(self) -> None:
-        if self._asking or self._run is None:
-            return
-        self._end(self._run.status)
+        died = self.scout.is_dead and not self.scout.was_pruned
+        if not (died or self._asking or self._run is None):
+            self._end(self._run.status)
 
     def _end(self, status: str) -> None:
         if not self._over.done():
@@ -434,34 +495,46 @@ class Trial:
             return
         if kind == "pause":
             run.pause(by="operator", reason="explored")
-            self._loop.call_later(PAUSE_S, self._unpause)
+            self._unpause_later()
         elif kind == "cancel":
             run.cancel(by="operator", reason="explored")
         else:
             run.roll_back(by="operator", reason="explored")
         self._watch()
 
+    def _unpause_later(self) -> None:
+        self._pauses += 1
+        self._loop.call_later(PAUSE_S, self._unpause)
+
     def _unpause(self) -> None:
+        self._pauses -= 1
         run = self._run
-        if run is not None and run.status == "paused":
+        if run is not None and run.status == "paused" and not self.scout.is_dead:
             run.unpause(by="operator", reason="explored")
             self._watch()
 
     def _fingerprint(self) -> object:
         """Return what is the same where the run is in the same state, but for the time."""
-        if self._run is None:
-            return None
-        state = self._run._driver.state  # noqa: SLF001
+        state, recorder = self._known(), self._recorder
         tasks = tuple(
             (s.status, s.attempt, s.undo_attempt, s.leftover, s.error.type if s.error else None)
             for s in state.tasks.values()
         )
         calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
         touched = frozenset((what, *sorted(map(str, by))) for what, by in self._authors.items())
-        outputs = frozenset(self._recorder.outputs.items())
+        outputs = frozenset(recorder.outputs.items())
         lied = frozenset(f.kind for f in self.script if f.kind in ("lies", "stale", "flipped"))
         run = (state.status, state.intent, state.paused, self._asking)
-        return run, tasks, calls, touched, outputs, lied, self._world.fingerprint()
+        calls_ended = frozenset(recorder.ended.items())
+        engine = (recorder.resumed, recorder.is_fresh, recorder.finalizer, calls_ended)
+        return run, engine, tasks, calls, touched, outputs, lied, self._world.fingerprint()
+
+    def _known(self) -> RunState:
+        """Return what the engine knows of the run, or, while there is none, what is recorded."""
+        driver = self._run._driver if self._run is not None else None  # noqa: SLF001
+        if driver is None or driver._broken is not None:  # noqa: SLF001
+            return RunState.replay(self._plan, self._recorder.events)
+        return driver.state
 
 
 class _KeptExecutor(SimulatedExecutor):

@@ -1,0 +1,436 @@
+"""Locks for all processes of one host that share a database.
+
+One row for each resource says who has it, or who left something there, and
+counts its epochs; it is never deleted, so an epoch never comes back. Whether
+a holder is alive says its `Owner`; that its run is unfinished says the row,
+which `release` alone gives back.
+
+Everything is decided inside a write transaction, so by one at a time. Those
+who wait read in between, at short intervals that grow while nothing changes,
+and write only once what they see concerns them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pyflow.errors import JournalError, LockError, LockHeld, LockLost, RunAlive
+from pyflow.protocols import Holder, Lease
+from pyflow.record.refusals import (
+    alive_text,
+    held_text,
+    in_line_text,
+    residue_text,
+    unfinished_text,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from pyflow.protocols import LockPolicy
+    from pyflow.record.sqlite.database import Database
+    from pyflow.record.sqlite.owners import Owner
+
+    _Read: TypeAlias = Callable[[str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
+
+__all__ = ["TABLES", "SQLiteLocks", "check"]
+
+TABLES = """
+CREATE TABLE locks (
+    resource TEXT NOT NULL PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    run_id TEXT,
+    owner TEXT,
+    since TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    CHECK (owner IS NULL OR run_id IS NOT NULL)
+);
+CREATE TABLE waiters (
+    ticket INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    resources TEXT NOT NULL
+);
+"""
+"""A lock with an owner is held, one with only a run has residue, one with neither is free."""
+
+PAUSE_S = (0.02, 0.5)
+GROWTH = 1.5
+LOOKS_MAX = 20
+
+SET = """
+INSERT INTO locks (resource, epoch, run_id, owner, since, host, pid) VALUES (?, 1, ?, ?, ?, ?, ?)
+ON CONFLICT (resource) DO UPDATE SET epoch = epoch + 1, run_id = excluded.run_id,
+owner = excluded.owner, since = excluded.since, host = excluded.host, pid = excluded.pid
+"""
+COLUMNS = "SELECT resource, epoch, run_id, owner, since, host, pid FROM locks"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """A resource that a run has, or has left something on."""
+
+    resource: str
+    epoch: int
+    run_id: str
+    owner: str | None  # None where the run gave it back with residue
+    since: str
+    host: str
+    pid: int
+
+    def holder(self, *, is_alive: bool) -> Holder:
+        """Return who has it, as people are told."""
+        lease = Lease(self.resource, self.run_id, self.epoch)
+        return Holder(lease, is_alive, self.host, self.pid, datetime.fromisoformat(self.since))
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    """One who waits for some resources."""
+
+    ticket: int
+    run_id: str
+    owner: str
+    resources: frozenset[str]
+
+
+class _Place:
+    """Where one who wants some resources stands."""
+
+    def __init__(self, run_id: str, wanted: list[str]) -> None:
+        self.run_id = run_id
+        self.wanted = wanted
+        self.ticket: int | None = None
+        self.missed: dict[int, int] = {}  # by ticket, how often in a row they did not come
+
+    def note(self, called: Iterable[_Waiter]) -> None:
+        """Count a look at which it was the turn of *called*, and they had not come yet."""
+        self.missed = {w.ticket: self.missed.get(w.ticket, 0) + 1 for w in called}
+
+
+class _View:
+    """What one look shows: the locks that are not free, and those who wait, in order."""
+
+    def __init__(self, read: _Read, is_alive: Callable[[str], bool]) -> None:
+        locks = [_Lock(*row) for row in read(f"{COLUMNS} WHERE run_id IS NOT NULL", ())]
+        waiters = [
+            _Waiter(ticket, run_id, owner, frozenset(json.loads(resources)))
+            for ticket, run_id, owner, resources in read(
+                "SELECT ticket, run_id, owner, resources FROM waiters ORDER BY ticket", ()
+            )
+        ]
+        owners = dict.fromkeys(one.owner for one in (*locks, *waiters))
+        alive = {owner: owner is not None and is_alive(owner) for owner in owners}
+        self.held = {lock.resource: lock for lock in locks if alive[lock.owner]}
+        self.left = {lock.resource: lock for lock in locks if not alive[lock.owner]}
+        self.line = [waiter for waiter in waiters if alive[waiter.owner]]
+        self.gone = [waiter for waiter in waiters if not alive[waiter.owner]]
+
+    def has(self, ticket: int | None) -> bool:
+        """Return whether *ticket* is in the line."""
+        return any(waiter.ticket == ticket for waiter in self.line)
+
+    def holders(self, resources: Iterable[str]) -> list[_Lock]:
+        """Return those that are held among *resources*."""
+        return [self.held[name] for name in resources if name in self.held]
+
+    def earlier(self, resources: Iterable[str], ticket: int | None) -> list[_Waiter]:
+        """Return those who came before *ticket*, or before anybody new, for one of *resources*.
+
+        What a run has left nobody but that run can take, so nobody is before it there.
+        """
+        contested = {name for name in resources if name not in self.left}
+        return [
+            waiter
+            for waiter in self.line
+            if (ticket is None or waiter.ticket < ticket)
+            and not contested.isdisjoint(waiter.resources)
+        ]
+
+    def called(self, waiters: Iterable[_Waiter]) -> list[_Waiter]:
+        """Return those of *waiters* whose turn it is."""
+        return [
+            waiter
+            for waiter in waiters
+            if self.held.keys().isdisjoint(waiter.resources)
+            and not self.earlier(waiter.resources, waiter.ticket)
+        ]
+
+
+class SQLiteLocks:
+    """Lets one run at a time touch a resource, over all processes that share a database.
+
+    Those who wait are served in the order in which they came. One who has
+    died, or does not come when it is their turn (a stopped process, say),
+    loses their place; whoever wakes up again goes to the end of the line.
+
+    Args:
+        database: Where the locks are kept, beside the record.
+        owner: Who takes them. When it is closed or dies, whatever it has not
+            given back is unfinished.
+        now: Tells the instants that people are shown. Nothing is decided by them.
+        pause_s: The shortest and the longest wait between two looks, in seconds.
+        looks: How many looks of others one may miss when it is their turn.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        owner: Owner,
+        *,
+        now: Callable[[], datetime],
+        pause_s: tuple[float, float] = PAUSE_S,
+        looks: int = LOOKS_MAX,
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._now = now
+        self._pause_s = pause_s
+        self._looks = looks
+
+    def __repr__(self) -> str:
+        return f"<SQLiteLocks of {self._owner!r}>"
+
+    async def acquire(
+        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+    ) -> list[Lease]:
+        """Wait until every one of *resources* is free, and take them all, in sorted order.
+
+        A run whose process died may take again what it had, at a new epoch.
+
+        Raises:
+            LockHeld: Another run has one of them, and *policy* is ``fail``.
+            RunAlive: *run_id* has one of them, and whoever took it is alive.
+            LockError: Another run died there or left residue, before this one
+                came or while it waited; or the database cannot be used, as
+                with every other call.
+        """
+        place = _Place(run_id, sorted(set(resources)))
+        if not place.wanted:
+            return []
+        try:
+            while (leases := self._try(place, policy)) is None:
+                await self._wait(place)
+        except BaseException:
+            self._leave(place)
+            raise
+        return leases
+
+    def release(self, leases: Sequence[Lease], /, *, residue: bool = False) -> None:
+        """Give *leases* back; with *residue*, so that nobody takes them unawares."""
+        if not leases:
+            return
+        since = self._now().isoformat()
+        with self._writing() as cursor:
+            for lease in leases:
+                cursor.execute(
+                    "UPDATE locks SET owner = NULL, run_id = ?, since = ? "
+                    "WHERE resource = ? AND run_id = ? AND epoch = ? AND owner IS NOT NULL",
+                    (
+                        lease.run_id if residue else None,
+                        since,
+                        lease.resource,
+                        lease.run_id,
+                        lease.epoch,
+                    ),
+                )
+
+    def holder(self, resource: str, /) -> Holder | None:
+        """Return who holds *resource*, dead or alive, or None where nobody does."""
+        lock, is_alive = self._settled(resource)
+        if lock is None or lock.owner is None:
+            return None
+        return lock.holder(is_alive=is_alive)
+
+    def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
+        """Return why *run_id* cannot even wait for one of *resources*, or None."""
+        for resource in resources:
+            lock, is_alive = self._settled(resource)
+            error = self._refused(lock, run_id, is_alive=is_alive)
+            if error is not None:
+                return str(error)
+        return None
+
+    def break_lock(self, resource: str, /) -> int:
+        """Free *resource* whatever its state, and return its new epoch; the old lease is void."""
+        with self._writing() as cursor:
+            return self._set(cursor, resource, run_id=None, owner=None)
+
+    # In line ------------------------------------------------------------------------------
+
+    def _try(self, place: _Place, policy: LockPolicy) -> list[Lease] | None:
+        """Take what is wanted, or else have a ticket for it."""
+        with self._writing() as cursor:
+            self._owner.check_open()
+            view = self._view(_reader(cursor))
+            error = self._why_refused(view, place)
+            if error is not None:
+                raise error
+            earlier = view.earlier(place.wanted, place.ticket)
+            absent = self._absent(view, place, earlier)
+            for waiter in (*view.gone, *absent):
+                cursor.execute("DELETE FROM waiters WHERE ticket = ?", (waiter.ticket,))
+            holders = view.holders(place.wanted)
+            if not holders and earlier == absent:
+                cursor.execute("DELETE FROM waiters WHERE ticket = ?", (place.ticket,))
+                return [self._take(cursor, resource, place.run_id) for resource in place.wanted]
+            if policy == "fail":
+                raise self._in_the_way(holders, earlier, place)
+            if not view.has(place.ticket):
+                cursor.execute(
+                    "INSERT INTO waiters (run_id, owner, resources) VALUES (?, ?, ?)",
+                    (place.run_id, self._owner.id, json.dumps(place.wanted)),
+                )
+                place.ticket = cursor.lastrowid
+        return None
+
+    async def _wait(self, place: _Place) -> None:
+        """Wait until it looks as if it were worth another try."""
+        least, most = self._pause_s
+        pause_s, before = least, None
+        while True:
+            await asyncio.sleep(pause_s)
+            view = self._view(self._reading)
+            earlier = view.earlier(place.wanted, place.ticket)
+            ahead = [*view.holders(place.wanted), *earlier]
+            place.note(view.called(earlier))
+            if (
+                not ahead
+                or not view.has(place.ticket)
+                or self._absent(view, place, earlier)
+                or self._why_refused(view, place) is not None
+            ):
+                return
+            # Whoever is far back has no need to look often.
+            pause_s = min(pause_s * GROWTH if ahead == before else least * len(ahead), most)
+            before = ahead
+
+    def _leave(self, place: _Place) -> None:
+        """Give the ticket back. Where that fails, it is taken away for not coming."""
+        if place.ticket is not None:
+            with suppress(LockError), self._writing() as cursor:
+                cursor.execute("DELETE FROM waiters WHERE ticket = ?", (place.ticket,))
+
+    def _absent(self, view: _View, place: _Place, earlier: list[_Waiter]) -> list[_Waiter]:
+        """Return those of *earlier* who did not come although it was, and is, their turn."""
+        missed = [w for w in earlier if place.missed.get(w.ticket, 0) >= self._looks]
+        return view.called(missed)
+
+    def _take(self, cursor: sqlite3.Cursor, resource: str, run_id: str) -> Lease:
+        return Lease(
+            resource, run_id, self._set(cursor, resource, run_id=run_id, owner=self._owner.id)
+        )
+
+    def _set(
+        self, cursor: sqlite3.Cursor, resource: str, *, run_id: str | None, owner: str | None
+    ) -> int:
+        """Begin a new epoch of *resource*, and return it."""
+        since, host, pid = self._now().isoformat(), self._owner.host, self._owner.pid
+        cursor.execute(SET, (resource, run_id, owner, since, host, pid))
+        return cursor.execute("SELECT epoch FROM locks WHERE resource = ?", (resource,)).fetchone()[
+            0
+        ]
+
+    # Why not ------------------------------------------------------------------------------
+
+    def _why_refused(self, view: _View, place: _Place) -> LockError | None:
+        for resource in place.wanted:
+            held = view.held.get(resource)
+            error = self._refused(
+                held or view.left.get(resource), place.run_id, is_alive=held is not None
+            )
+            if error is not None:
+                return error
+        return None
+
+    def _refused(
+        self, lock: _Lock | None, run_id: str | None, *, is_alive: bool
+    ) -> LockError | None:
+        """Return why *run_id* cannot even wait for *lock*, or None."""
+        if lock is None:
+            return None
+        holder, now, is_its_own = lock.holder(is_alive=is_alive), self._now(), lock.run_id == run_id
+        if is_alive:
+            return RunAlive(alive_text(holder, now=now), holder=holder) if is_its_own else None
+        if is_its_own:
+            return None
+        if lock.owner is not None:
+            return LockError(unfinished_text(holder, now=now))
+        return LockError(residue_text(lock.resource, lock.run_id, since=holder.since, now=now))
+
+    def _in_the_way(self, holders: list[_Lock], earlier: list[_Waiter], place: _Place) -> LockHeld:
+        if holders:
+            holder = holders[0].holder(is_alive=True)
+            return LockHeld(held_text(holder, now=self._now()), holder=holder)
+        shared = next(name for name in place.wanted if name in earlier[0].resources)
+        return LockHeld(in_line_text(shared, earlier[0].run_id))
+
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Cursor]:
+        try:
+            with self._database.writing() as cursor:
+                yield cursor
+        except JournalError as error:
+            raise LockError(f"the locks could not be written: {error}") from error
+
+    def _reading(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.reading(sql, params)
+        except JournalError as error:
+            raise LockError(f"the locks could not be read: {error}") from error
+
+    def _view(self, read: _Read) -> _View:
+        return _View(read, self._owner.is_alive)
+
+    def _settled(self, resource: str) -> tuple[_Lock | None, bool]:
+        """Return the lock on *resource* if it is not free, and whether its holder is alive.
+
+        One who was found dead may have given the lock back just before. So
+        that counts only if the lock is, after the death, still what it was.
+        """
+        lock = self._lock(resource)
+        while lock is not None and lock.owner is not None:
+            if self._owner.is_alive(lock.owner):
+                return lock, True
+            before, lock = lock, self._lock(resource)
+            if lock == before:
+                break
+        return lock, False
+
+    def _lock(self, resource: str) -> _Lock | None:
+        rows = self._reading(f"{COLUMNS} WHERE resource = ? AND run_id IS NOT NULL", (resource,))
+        return next((_Lock(*row) for row in rows), None)
+
+
+def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
+    """Make sure that *leases* still hold, inside the write transaction that *cursor* is in.
+
+    What else that transaction writes is then written by the holder, whatever
+    happens to the lock afterwards. Nothing is written here.
+
+    Raises:
+        LockLost: One of them does not hold any more.
+    """
+    for lease in leases:
+        epoch, run_id, owner = cursor.execute(
+            "SELECT epoch, run_id, owner FROM locks WHERE resource = ?", (lease.resource,)
+        ).fetchone() or (0, None, None)
+        if owner is None or (epoch, run_id) != (lease.epoch, lease.run_id):
+            whose = f"held by run {run_id}" if owner is not None else "not held by any run"
+            raise LockLost(
+                f"the lock {lease.resource!r} is {whose} at epoch {epoch} now; this run had "
+                f"epoch {lease.epoch}, so nothing was written",
+                lease=lease,
+                epoch=epoch,
+            )
+
+
+def _reader(cursor: sqlite3.Cursor) -> _Read:
+    return lambda sql, params: cursor.execute(sql, params).fetchall()

@@ -1,0 +1,297 @@
+"""Read a whole journal, and tell whatever in it is not as it was written.
+
+Every row is held against itself (its hash), against the row before it (the
+chain of the journal), against its run (number and predecessor), and in the
+end everything against the head, the index of runs and SQLite's own check.
+The inbox is not covered: what counts of it is in the record.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pyflow.errors import JournalError
+from pyflow.frozen import frozen
+from pyflow.record.codec import GENESIS, Record, decode_line, is_intact
+from pyflow.record.sqlite.commit import Tail, status_after, workflow_of
+from pyflow.record.sqlite.head import Head, read_head
+from pyflow.record.sqlite.opening import head_path, uri_of
+from pyflow.record.sqlite.tip import START, Tip, link
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FINDINGS_MAX", "ROWS", "Finding", "Kind", "Reader", "Row", "findings_of"]
+
+Kind: TypeAlias = Literal[
+    "modified", "missing", "reordered", "duplicated", "unchained", "truncated", "head", "index",
+    "file",
+]  # fmt: skip
+"""What can be wrong: with a record, with its place, with the end, with what surrounds it."""
+
+Row: TypeAlias = tuple[int, bytes, Any, Any, bytes, bytes]
+"""A row of `records`: number, run, number in the run, commit, line and link of the chain."""
+
+# As bytes, because a damaged text may be none.
+ROWS = """
+SELECT n, CAST(run_id AS BLOB), seq, commit_no, CAST(line AS BLOB), CAST(chain AS BLOB)
+FROM records ORDER BY n
+"""
+ENTRIES = "SELECT CAST(run_id AS BLOB), began, records, workflow, status FROM runs"
+FINDINGS_MAX = 1000
+
+
+@frozen
+class Finding:
+    """Something that is not as it was written."""
+
+    kind: Kind
+    """What is wrong, in a word."""
+
+    text: str
+    """What is wrong, in a sentence."""
+
+    n: int | None = None
+    """The number in the journal at which it is."""
+
+    run_id: str | None = None
+    """The run that it is about, as far as that is known."""
+
+    seq: int | None = None
+    """The number in that run."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def findings_of(path: Path) -> list[Finding]:
+    """Return whatever is not as it was written in the journal at *path*, the first things first.
+
+    It is read through a connection of its own that cannot write, so nobody
+    who writes meanwhile is held up, and a journal that cannot be opened can
+    be looked at all the same.
+    """
+    found: list[Finding] = []
+    head = _head(path, found)  # before the journal: it never says more than that
+    try:
+        with closing(
+            sqlite3.connect(uri_of(path, mode="ro"), uri=True, isolation_level=None)
+        ) as connection:
+            connection.text_factory = _lenient
+            connection.execute("BEGIN")
+            _read(connection, head, found)
+    except (sqlite3.Error, OSError) as error:
+        found.append(Finding("file", f"{path} cannot be read: {error}"))
+    return found
+
+
+class Reader:
+    """Takes the rows of a journal in order, and collects what does not fit."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.tip = START
+        self.runs: dict[str, _Run] = {}
+        self._links = (START.chain,)
+        """What the link before may have been, after one that did not fit."""
+
+    def copy(self) -> Reader:
+        """Return a reader that has read the same, and found nothing yet."""
+        copied = Reader()
+        copied.tip, copied._links = self.tip, self._links
+        copied.runs = {run_id: run.copy() for run_id, run in self.runs.items()}
+        return copied
+
+    def read(self, row: Row) -> None:
+        """Take the next row."""
+        n, run_id, seq, commit, line, chain = row
+        self._check_number(n)
+        record, place = _intact(line), (_text(run_id), seq)
+        if record is None:
+            text = f"record {n} of the journal was changed after it was written"
+            self._found("modified", text, n, *place)
+        elif (record.run_id, record.seq) != place:
+            self._found(*self._displaced(n, record), record.run_id, record.seq)
+            record = None
+        if record is None:
+            self._pass_over(n, *place)
+        else:
+            self._check_run(n, record)
+        self._check_link(n, commit, record, _text(chain))
+
+    def finish(self) -> None:
+        """Take note of what never came."""
+        for run_id, run in self.runs.items():
+            for seq, n in run.holes.items():
+                self._found("missing", f"record {seq} of run {run_id!r} is missing", n, run_id, seq)
+
+    # One thing at a time ------------------------------------------------------------------
+
+    def _check_number(self, n: int) -> None:
+        expected = self.tip.n + 1
+        if n > expected:
+            gone = f"{n - expected} records of the journal are missing before record {n}"
+            self._found("missing", gone, expected)
+        elif n < expected:
+            self._found("duplicated", f"record {n} has a number that no record can have", n)
+
+    def _displaced(self, n: int, record: Record) -> tuple[Kind, str, int]:
+        """Return what to say of an intact record in the place of another."""
+        run = self.runs.get(record.run_id)
+        was_read = run and record.seq <= run.tail.seq and record.seq not in run.replaced
+        text = (
+            f"record {n} of the journal is record {record.seq} of run {record.run_id!r}, in the "
+            "place of another one"
+        )
+        return "duplicated" if was_read else "reordered", text, n
+
+    def _pass_over(self, n: int, run_id: str, seq: Any) -> None:
+        """Go on after a row that can only be told by its place."""
+        run = self.runs.get(run_id)
+        if run is None:
+            run = self.runs[run_id] = _Run(n, None)
+        run.replaced.add(seq)
+        if seq == run.tail.seq + 1:
+            run.tail = Tail(seq, "")
+
+    def _check_run(self, n: int, record: Record) -> None:
+        run_id, seq = record.run_id, record.seq
+        run = self.runs.get(run_id)
+        if run is None:
+            run = self.runs[run_id] = _Run(n, workflow_of(record.event))
+        if run.holes.pop(seq, None) is not None:
+            self._found("reordered", f"record {seq} of run {run_id!r} is too late", n, run_id, seq)
+        elif seq <= run.tail.seq:
+            text = f"record {seq} of run {run_id!r} is there twice"
+            self._found("duplicated", text, n, run_id, seq)
+        else:
+            self._follow(run, n, record)
+
+    def _follow(self, run: _Run, n: int, record: Record) -> None:
+        expected = run.tail.seq + 1
+        if record.seq > expected:
+            skipped = range(expected, min(record.seq, expected + FINDINGS_MAX))
+            run.holes.update(dict.fromkeys(skipped, n))
+        elif run.tail.hash not in ("", record.prev):
+            text = f"record {record.seq} of run {record.run_id!r} does not follow the one before it"
+            self._found("unchained", text, n, record.run_id, record.seq)
+        run.tail = Tail(record.seq, record.hash)
+        run.status = status_after(record.event)
+
+    def _check_link(self, n: int, commit: Any, record: Record | None, chain: str) -> None:
+        links = [link(before, commit, record.hash) for before in self._links] if record else []
+        if links and chain not in links:
+            self._found("unchained", f"the chain of the journal is broken at record {n}", n)
+        self._links = (chain,) if chain in links else (chain, *links[:1])
+        self.tip = Tip(n, commit, chain)
+
+    def _found(
+        self, kind: Kind, text: str, n: int, run_id: str | None = None, seq: int | None = None
+    ) -> None:
+        self.findings.append(Finding(kind, text, n, run_id, seq))
+
+
+class _Run:
+    """What has been read of one run."""
+
+    def __init__(self, began: int, workflow: str | None) -> None:
+        self.began = began
+        self.workflow = workflow
+        self.status = ""
+        self.tail = Tail(0, GENESIS)
+        self.holes: dict[int, int] = {}
+        """Numbers that were passed over, and where."""
+        self.replaced: set[int] = set()
+        """Numbers in whose place stands something else."""
+
+    def copy(self) -> _Run:
+        copied = _Run(self.began, self.workflow)
+        copied.status, copied.tail = self.status, self.tail
+        copied.holes, copied.replaced = self.holes.copy(), self.replaced.copy()
+        return copied
+
+    def entry(self) -> tuple[Any, ...]:
+        """Return what the index of runs has to say."""
+        return self.began, self.tail.seq, self.workflow, self.status
+
+
+# A whole journal --------------------------------------------------------------------------
+
+
+def _read(connection: sqlite3.Connection, head: Head | None, found: list[Finding]) -> None:
+    reader, chain_at_head = Reader(), START.chain
+    reader.findings = found
+    for row in connection.execute(ROWS):
+        reader.read(row)
+        if head is not None and row[0] == head.tip.n:
+            chain_at_head = reader.tip.chain
+        if len(found) >= FINDINGS_MAX:
+            return
+    reader.finish()
+    _check_id(connection, head, found)
+    _check_head(reader.tip, head, chain_at_head, found)
+    _check_entries(reader, connection.execute(ENTRIES).fetchall(), found)
+    for (text,) in connection.execute("PRAGMA integrity_check(10)"):
+        if text != "ok":
+            found.append(Finding("file", f"SQLite finds: {text}"))
+
+
+def _head(path: Path, found: list[Finding]) -> Head | None:
+    try:
+        head = read_head(head_path(path))
+    except (JournalError, OSError) as error:
+        found.append(Finding("head", str(error)))
+        return None
+    if head is None:
+        found.append(Finding("head", "the head file is missing, so the end may be missing too"))
+    elif head.torn:
+        found.append(Finding("head", "one of the two slots of the head cannot be read"))
+    return head
+
+
+def _check_id(connection: sqlite3.Connection, head: Head | None, found: list[Finding]) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
+    if head is not None and (row is None or row[0] != head.database_id):
+        found.append(Finding("head", "the head is that of another journal"))
+
+
+def _check_head(tip: Tip, head: Head | None, chain: str, found: list[Finding]) -> None:
+    if head is None:
+        return
+    if tip.n < head.tip.n:
+        text = f"the journal ends at record {tip.n}, and had {head.tip.n} by its head"
+        found.append(Finding("truncated", text, tip.n + 1))
+    elif chain != head.tip.chain:
+        text = f"record {head.tip.n} is not the one that the head was written for"
+        found.append(Finding("head", text, head.tip.n))
+
+
+def _check_entries(reader: Reader, rows: list[Any], found: list[Finding]) -> None:
+    """Hold the index of runs against what was read, but for runs that are damaged anyway."""
+    damaged = {finding.run_id for finding in found}
+    entries = {_text(run_id): tuple(entry) for run_id, *entry in rows}
+    for run_id in {**entries, **reader.runs}:
+        run = reader.runs.get(run_id)
+        read, said = run.entry() if run else None, entries.get(run_id)
+        if run_id not in damaged and read != said:
+            text = f"run {run_id!r} is {read} by its records, and {said} by the index of runs"
+            found.append(Finding("index", text, run.began if run else None, run_id))
+
+
+def _intact(line: bytes) -> Record | None:
+    """Return the record in *line*, if it is as it was written."""
+    try:
+        record = decode_line(line.decode("ascii"))
+    except (JournalError, UnicodeDecodeError):
+        return None
+    return record if is_intact(record) else None
+
+
+def _text(data: Any) -> str:
+    return data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else repr(data)
+
+
+def _lenient(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
