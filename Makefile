@@ -10,11 +10,13 @@ READY := $(VENV)/.ready
 # The modules that decide: every branch of theirs is taken by a test.
 PURE := */run/approving.py,*/run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/resuming.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
 
-.PHONY: help demo test check lint types unit integration bench docs clean python
+.PHONY: help demo test check lint types unit crash soak integration bench docs clean python
 
 help:
 	@echo "make demo         a real deployment on this machine, and one that rolls back"
 	@echo "make test         lint, types and every test that needs no server"
+	@echo "make crash        kill -9 around every commit of many workflows"
+	@echo "make soak         ten times as many crashes, real and simulated"
 	@echo "make integration  the tests that need real servers"
 	@echo "make docs         reference pages and outputs taken from the code, examples run"
 	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, memory, import time"
@@ -36,7 +38,7 @@ $(READY): pyproject.toml | python
 demo: python
 	@PYTHONPATH=src "$(PYTHON)" examples/demo.py
 
-test: check unit
+test: check unit crash
 
 check: lint types
 
@@ -49,10 +51,16 @@ types: $(READY)
 
 unit: $(READY)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -m "not integration"
+	@$(BIN)/coverage run -m pytest -m "not integration and not crash"
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 	@$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+crash: $(READY)
+	@$(BIN)/pytest -m crash
+
+soak: $(READY)
+	@PYFLOW_SOAK=10 $(BIN)/pytest tests/crash tests/simulation/test_resume.py
 
 integration: $(READY)
 	@$(BIN)/pytest -m integration

@@ -16,14 +16,12 @@ import pytest
 
 import pyflow
 from pyflow.testing.crash import CrashReport, Survivor, crash_everywhere
-from support.effects import SOON, Site, add, chain, once_each
+from support.effects import SOON, Site, add, chain, in_memory_root, once_each
 
 pytestmark = pytest.mark.crash
 
 FACTOR = int(os.environ.get("PYFLOW_SOAK", "1"))
 """How many times the usual number of points to try."""
-
-ROOT = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def linear(directory: Path) -> pyflow.Workflow:
@@ -174,7 +172,7 @@ class Case:
 
     def kill(self, **options: Any) -> CrashReport:
         return crash_everywhere(
-            self.factory, check=self.check, operator=self.operator, root=ROOT, **options
+            self.factory, check=self.check, operator=self.operator, root=in_memory_root(), **options
         )
 
 

@@ -12,12 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pyflow
-from pyflow.run.result import TaskResult
 from support.crashes import Disk
 from support.shop import assert_sound
 
 SEEDS = 200
-NOT_AGAIN = "not tried again: the run is stopping"
 EVEN = pyflow.Backoff("3s", factor=1, jitter=0)
 """Waits that do not depend on how often a task was tried, or cut off."""
 
@@ -175,7 +173,7 @@ def ends_alike(seed: int) -> str:
     result = disk.resume(place.workflow, waits)
 
     assert result.status == whole.status
-    assert settled(result) == settled(whole)
+    assert became(result) == became(whole)
     assert result.residue == whole.residue
     assert place.applied == whole_place.applied
     assert set(place.finalized) == set(whole_place.finalized)
@@ -184,13 +182,15 @@ def ends_alike(seed: int) -> str:
     return result.status
 
 
-def settled(result: pyflow.Result) -> dict[str, str]:
-    """Return what has become of each task; what was under way when a run stopped is one thing."""
-    return {name: "cut short" if is_cut(t) else t.status for name, t in result.tasks.items()}
-
-
-def is_cut(task: TaskResult) -> bool:
-    return task.status in ("cancelled", "interrupted") or task.reason == NOT_AGAIN
+def became(result: pyflow.Result) -> dict[str, str]:
+    """Return what has become of each task; whatever was cut short when a run stopped is one thing."""
+    raised = result.audit_trail.query(kind="intent_raised")
+    stopped = any(record.data["intent"] != "hold" for record in raised)
+    cut_short = ("failed", "cancelled", "interrupted")
+    return {
+        name: "cut short" if stopped and task.attempts and task.status in cut_short else task.status
+        for name, task in result.tasks.items()
+    }
 
 
 def started_again(disk: Disk) -> list[str | None]:
