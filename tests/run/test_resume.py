@@ -179,7 +179,7 @@ class TestAnInterruptedAttempt:
         assert disk.notes() == []
 
     def test_of_a_stopping_run_is_settled(self) -> None:
-        """What was under way when the run was stopping is undone, and nobody can resolve it."""
+        """What was under way when the run was stopping stays in doubt, and nobody can resolve it."""
 
         def stopping(shop: Shop) -> pyflow.Workflow:
             wf = pyflow.Workflow("w")
@@ -189,8 +189,8 @@ class TestAnInterruptedAttempt:
                 shop.did.append("deaf")
                 await asyncio.sleep(60)
 
-            wf.add_recovery("deaf", shop.act("undo deaf", takes=30))
             wf.add_task("bad", shop.act("bad", fails=9))
+            wf.add_recovery("bad", shop.act("undo bad", takes=30))
             return wf
 
         disk, shop = Disk().crash(stopping(Shop()), 30), Shop()
@@ -200,8 +200,9 @@ class TestAnInterruptedAttempt:
         )
 
         assert result.status == "rolled_back"
-        assert shop.did == ["undo deaf 1"]
-        assert disk.notes() == ["'deaf' is undoing, so there is nothing to resolve"]
+        assert shop.did == ["undo bad 1"]
+        assert disk.notes() == ["'deaf' is interrupted, so there is nothing to resolve"]
+        assert result.not_undone == ("deaf",)
         assert_sound(disk, stopping(shop), result)
 
 
@@ -1012,6 +1013,24 @@ class TestFinalizers:
 
         assert result.status == "rolled_back"
         assert shop.did == ["a 1", "bad 1", "f 1", "undo a 1", "f 1"]
+
+    def test_run_again_where_the_second_time_was_cut_off(self) -> None:
+        """What had ended after an earlier outcome does not count for this one."""
+
+        def failing(shop: Shop) -> pyflow.Workflow:
+            wf = pyflow.Workflow("w", on_failure="stop")
+            wf.add_task("bad", shop.act("bad", takes=0, fails=9))
+            wf.add_finalizer("f", shop.act("f"))
+            return wf
+
+        disk, shop = Disk(), Shop()
+        disk.resume(failing(Shop()))
+        disk.crash(failing(Shop()), 5, roll_back="it was no use")
+
+        result = disk.resume(failing(shop))
+
+        assert result.status == "rolled_back"
+        assert shop.did == ["f 1"]
 
 
 class TestCheckpoints:

@@ -13,7 +13,7 @@ import pytest
 import pyflow
 from pyflow.testing import SimulationError, crash
 from pyflow.testing.crash import Crash, CrashReport, Survivor, crash_everywhere
-from support.effects import Site, add, chain, in_memory_root, once_each
+from support.effects import FileSite, Site, add, chain, in_memory_root, once_each
 
 Function = Callable[..., Any]
 
@@ -27,7 +27,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def short(directory: Path) -> pyflow.Workflow:
     """Return two tasks that know, after a crash, whether they had their effect."""
     wf = pyflow.Workflow("short")
-    chain(wf, Site(directory), "ab")
+    chain(wf, FileSite(directory), "ab")
     return wf
 
 
@@ -37,7 +37,7 @@ def single(make: Callable[[Site], Function], **options: Any) -> Callable[[Path],
     def factory(directory: Path) -> pyflow.Workflow:
         wf, site = (
             pyflow.Workflow("single", on_failure=options.get("on_failure", "stop")),
-            Site(directory),
+            FileSite(directory),
         )
         wf.add_task("a", make(site), on_interrupt=options.get("on_interrupt", "rerun"))
         return wf
@@ -60,7 +60,9 @@ def second_time(then: Callable[[], object]) -> Callable[[Path], pyflow.Workflow]
 
 
 def once(survivor: Survivor) -> None:
-    once_each(survivor, short(survivor.directory).check())
+    effects = FileSite(survivor.directory).effects
+    plan = short(survivor.directory).check()
+    once_each(effects, survivor.tasks, plan, crashes=len(survivor.crashes))
 
 
 def fail() -> None:
@@ -127,7 +129,7 @@ class TestFinds:
 
         def factory(directory: Path) -> pyflow.Workflow:
             wf = pyflow.Workflow("short")
-            chain(wf, Site(directory), "ab", on_interrupt=lambda: pyflow.NOT_APPLIED)
+            chain(wf, FileSite(directory), "ab", on_interrupt=lambda: pyflow.NOT_APPLIED)
             return wf
 
         report = crash_everywhere(factory, check=once)
@@ -141,7 +143,7 @@ class TestFinds:
         """A task is never done, because its on_interrupt= says that it was."""
         report = crash_everywhere(
             single(lambda site: site.does(), on_interrupt=lambda: pyflow.Applied("a")),
-            check=lambda survivor: Site(survivor.directory).applied("a") == 1,
+            check=lambda survivor: FileSite(survivor.directory).applied("a") == 1,
         )
 
         assert report.problems == ("killed after commit 2 of process 1: check said no",)
@@ -150,7 +152,7 @@ class TestFinds:
         """The workflow that takes the run up lacks a task that was started."""
 
         def factory(directory: Path) -> pyflow.Workflow:
-            wf, site = pyflow.Workflow("short"), Site(directory)
+            wf, site = pyflow.Workflow("short"), FileSite(directory)
             if not site.effects:
                 add(wf, site, "a")
             add(wf, site, "b")
@@ -176,7 +178,7 @@ class TestFinds:
         """A run ends as the other, but not each of its tasks."""
 
         def factory(directory: Path) -> pyflow.Workflow:
-            wf, site = pyflow.Workflow("w"), Site(directory)
+            wf, site = pyflow.Workflow("w"), FileSite(directory)
             wf.add_task("a", site.does(), on_interrupt="rerun")
             wf.add_task(
                 "b",
@@ -267,13 +269,13 @@ class TestPeople:
         """An operator answers in a process of its own, and another takes the run up."""
 
         def resolve(engine: pyflow.Engine, held: Survivor) -> None:
-            done = Site(held.directory).applied("a")
+            done = FileSite(held.directory).applied("a")
             answer = "applied" if done else "not_applied"
             engine.resolve(held.run_id, "a", answer, by="ann", output="a")
 
         report = crash_everywhere(
             single(lambda site: site.does(), on_interrupt="ask"),
-            check=lambda survivor: Site(survivor.directory).effects == ["do a"],
+            check=lambda survivor: FileSite(survivor.directory).effects == ["do a"],
             operator=resolve,
         )
 
