@@ -38,7 +38,7 @@ $(READY): pyproject.toml | python
 demo: python
 	@PYTHONPATH=src "$(PYTHON)" examples/demo.py
 
-test: check unit crash
+test: check unit
 
 check: lint types
 
