@@ -6,13 +6,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyflow
+from pyflow.testing.crash import CrashReport
 from support.effects import SOON, Site, add, chain, once_each
 
 FACTOR = int(os.environ.get("PYFLOW_SOAK", "1"))
 """How many times the usual number of points to try."""
+
+Tell = Callable[[str, CrashReport], None]
+"""Is told the name of what was killed, and what came of it."""
 
 
 def linear(site: Site) -> pyflow.Workflow:
@@ -156,10 +161,16 @@ class Case:
         """Check that what a run came to after so many crashes is what it has to come to."""
         effects = site.effects
         assert status == self.status, f"it is {status}"
-        once_each(effects, tasks, self.make(site).check(), crashes=crashes, rerun=self.rerun)
+        once_each(effects, tasks, plan_of(self.make), crashes=crashes, rerun=self.rerun)
         assert effects.count("asked") == (self.operator is approve), "an answer was lost"
         steps = Counter(effect for effect in effects if effect.startswith("step"))
         assert steps.total() - len(steps) <= crashes, f"a step was made again: {effects}"
+
+
+@cache
+def plan_of(make: Callable[[Site], pyflow.Workflow]) -> pyflow.Plan:
+    """Return the plan of a workflow, wherever its tasks have their effects."""
+    return make(Site()).check()
 
 
 CASES = (
