@@ -147,8 +147,8 @@ class TestEverySignal:
     def test_isolated(self, tell: Tell) -> None:
         """No process of a task is left, nor what it has started, whichever signal comes when."""
         trials = Trials(isolated)
-        single = first(trials.turns, "SIGTERM") + first(trials.turns, "SIGINT")[::3]
-        trials.strike(*single, *twice(trials.turns, 20 * FACTOR))
+        single = first(trials.turns, "SIGTERM") + first(trials.turns, "SIGINT")[::5]
+        trials.strike(*single, *twice(trials.turns, 15 * FACTOR))
 
         tell("isolated by signals at every await", sum(trials.endings.values()), trials.endings)
         assert trials.problems == []

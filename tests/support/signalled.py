@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def live(
     make: Callable[[Path], pyflow.Workflow], directory: Path, blows: Sequence[Blow]
 ) -> dict[str, Any]:
     """Run a workflow, or take it up, while *blows* come; return what came of it and what is left."""
+    # asyncio says that of its own coroutines, where the second signal comes while it closes.
+    warnings.filterwarnings("ignore", "coroutine 'BaseEventLoop.* was never awaited")
     before, struck = traces(), Struck(blows)
     told: dict[str, Any] = {"code": 0, "status": None}
     try:
