@@ -1,0 +1,6 @@
+"""Analysis: is the new version worse, and how sure is that?"""
+
+from pyflow.analysis.judges.protocol import Judge
+from pyflow.analysis.verdicts import Counts, Judgement, Verdict
+
+__all__ = ["Counts", "Judge", "Judgement", "Verdict"]
