@@ -1,6 +1,7 @@
 """Analysis: is the new version worse, and how sure is that?"""
 
 from pyflow.analysis.judges.protocol import Judge
+from pyflow.analysis.judges.sequential import Sequential
 from pyflow.analysis.verdicts import Counts, Judgement, Verdict
 
-__all__ = ["Counts", "Judge", "Judgement", "Verdict"]
+__all__ = ["Counts", "Judge", "Judgement", "Sequential", "Verdict"]

@@ -115,4 +115,5 @@ class Judgement:
         missing = [name for name in ("verdict", "reason", "method") if name not in data]
         if unknown or missing or data["verdict"] not in VERDICTS:
             raise CodecError("judgement", f"{shown(dict(data))} are not the data of a judgement")
-        return cls(**{k: tuple(v) if k in PAIRS else v for k, v in data.items()})
+        fields: dict[str, Any] = {k: tuple(v) if k in PAIRS else v for k, v in data.items()}
+        return cls(**fields)

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from pyflow.analysis.verdicts import Counts
 
-__all__ = ["Side", "checked", "counts_problem", "percent", "sides", "values_problem", "within"]
+__all__ = [
+    "Side",
+    "checked",
+    "counts_problem",
+    "option_problems",
+    "percent",
+    "refuse",
+    "sides",
+    "values_problem",
+]
 
 ROUNDING = 1e-9
 """Changes that differ by less than this, relative to the baseline, are the same change."""
@@ -59,9 +68,21 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def within(change: float, limit: float) -> bool:
-    """Return whether *change*, a number relative to the baseline, is no more than *limit*."""
-    return change <= limit + ROUNDING
+def option_problems(**options: float) -> list[str]:
+    """Return what is wrong with the options of a judge."""
+    least = {"alpha": 0.0, "beta": 0.0, "min_samples": 2, "max_spread": 1.0}
+    most = {"alpha": 0.5, "beta": 0.5, "min_samples": 1_000_000, "max_spread": math.inf}
+    return [
+        f"{name}={shown(value)} must be between {least[name]:g} and {most[name]:g}"
+        for name, value in options.items()
+        if not (_is_size(value) and max(least[name], 1e-12) <= value <= most[name])
+    ]
+
+
+def refuse(subject: str, problems: Sequence[str]) -> None:
+    """Raise one `DefinitionError` with all *problems*, if there are any."""
+    if problems:
+        raise DefinitionError(subject, problems)
 
 
 def counts_problem(canary: Counts, baseline: Counts) -> Judgement | None:

@@ -2,11 +2,11 @@
 
 Where requests go to the canary with probability q, and errors are as likely
 in both arms, each error is one of the canary's with probability q, whatever
-the error rate is. Where errors are ρ times as likely in the canary, it is
-θ(ρ) = q ρ / (1 - q + q ρ). So the likelihood of k errors in the canary among K,
+the error rate is. Where errors are r times as likely in the canary, it is
+s(r) = q r / (1 - q + q r). So the likelihood of k errors in the canary among K,
 against equal rates, is
 
-    Λ = Σ w(ρ) (θ(ρ) / q)^k ((1 - θ(ρ)) / (1 - q))^(K - k)
+    sum over r of  w(r) (s(r) / q)^k ((1 - s(r)) / (1 - q))^(K - k)
 
 with weights w that sum to one. Each term is a product with one factor for
 each error, whose expectation is one if the rates are equal: a martingale, and
@@ -29,9 +29,9 @@ TAIL = 0.05
 
 
 def _weights() -> tuple[tuple[float, float], ...]:
-    """Return ρ with the logarithm of its weight.
+    """Return ratios r with the logarithms of their weights.
 
-    The logarithm of ρ is half-normal with scale `SCALE` (most regressions are
+    The logarithm of r is half-normal with scale `SCALE` (most regressions are
     less than fivefold), and has a tail for those that are not.
     """
     logs = [LEAST * GROWTH**step for step in range(STEPS)]
@@ -44,11 +44,11 @@ RATIOS = _weights()
 
 
 def log_evidence(canary: float, baseline: float, share: float) -> float:
-    """Return log Λ for more events in the canary than its *share* q of the requests explains."""
+    """Return the logarithm of the evidence for more events in the canary than its *share* q of the requests explains."""
     terms: list[float] = []
     for ratio, weight in RATIOS:
         grown = 1.0 + share * (ratio - 1.0)
-        # θ / q = ρ / (1 - q + q ρ), and (1 - θ) / (1 - q) = 1 / (1 - q + q ρ).
+        # s / q = r / (1 - q + q r), and (1 - s) / (1 - q) = 1 / (1 - q + q r).
         terms.append(weight + canary * math.log(ratio) - (canary + baseline) * math.log(grown))
     most = max(terms)
     return most + math.log(math.fsum(math.exp(term - most) for term in terms))

@@ -7,7 +7,7 @@ against its likelihood under none is
     Λ(z) = 2 / √(1 + R) · exp(z² R / (2 (1 + R))) · Φ(z √(R / (1 + R)))
 
 with z = d / √V and R = τ² / V. Under "no increase" Λ is a martingale that
-starts at one, so with probability 1 - α it never reaches 1 / α, however often
+starts at one, so with probability 1 - a it never reaches 1 / a, however often
 it is looked at (Ville's inequality; Robbins 1970). The version without the
 last factor, at half the threshold, is the one-sided mSPRT of Johari, Pekelis
 and Walsh (2015).
@@ -21,7 +21,8 @@ from pyflow.analysis.stats import normal
 
 __all__ = ["critical", "log_evidence"]
 
-HALVINGS = 60
+STEPS_MAX = 50
+CLOSE = 1e-12
 
 
 def log_evidence(z: float, ratio: float) -> float:
@@ -38,24 +39,23 @@ def log_evidence(z: float, ratio: float) -> float:
 def critical(alpha: float, ratio: float) -> float:
     """Return the z at which the evidence reaches 1 / *alpha*.
 
-    ``d - critical(α, R) √V`` bounds the true increase from below with
-    probability 1 - α, at all looks together.
+    ``d - critical(alpha, R) √V`` bounds the true increase from below with
+    probability 1 - alpha, at all looks together.
     """
     wanted = -math.log(alpha)
-    # Without its last factor, at least a half, log Λ has a closed inverse: it brackets the root.
-    top = _inverse(wanted + math.log(2.0), ratio)
-    low, high = 0.0, top
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if middle in (low, high):
+    share = ratio / (1.0 + ratio)
+    # Without its last factor log Λ has a closed inverse, and that factor is between a half and
+    # one where z > 0: from there Newton's method takes a few steps, always downwards.
+    z = math.sqrt(2.0 * (wanted + 0.5 * math.log1p(ratio)) / share)
+    for _ in range(STEPS_MAX):
+        slope = z * share + math.sqrt(share) * _mills(z * math.sqrt(share))
+        step = (log_evidence(z, ratio) - wanted) / slope
+        z -= step
+        if abs(step) <= CLOSE * z:
             break
-        if log_evidence(middle, ratio) < wanted:
-            low = middle
-        else:
-            high = middle
-    return high
+    return z
 
 
-def _inverse(wanted: float, ratio: float) -> float:
-    grown = wanted - math.log(2.0) + 0.5 * math.log1p(ratio)
-    return math.sqrt(max(2.0 * grown * (1.0 + ratio) / ratio, 0.0))
+def _mills(z: float) -> float:
+    """Return the density over the distribution function, the slope of its logarithm."""
+    return math.exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi) / normal.cdf(z)
