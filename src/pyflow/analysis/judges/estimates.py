@@ -9,7 +9,6 @@ matter. For counts the scale is the rate itself.
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.analysis.stats import conditional, mixture
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pyflow.analysis.judges.limits import Side
     from pyflow.analysis.verdicts import Counts
 
-__all__ = ["Estimate", "Scale", "of_counts", "of_spread", "of_values", "transformed"]
+__all__ = ["Estimate", "Scale", "evidence_apart", "of_counts", "of_values", "transformed"]
 
 Scale: TypeAlias = Literal["rate", "log", "linear"]
 
@@ -182,20 +181,11 @@ def _of_pairs(pairs: list[float], scale: Scale, unit: float) -> Estimate:
     return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation)
 
 
-def of_spread(canary: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
-    """Return how far the points of either arm stray from its median, and the evidence for that.
-
-    The evidence is the logarithm of that for one straying more.
-
-    The distances are compared as the values themselves are (Brown and
-    Forsythe 1974), so this holds at every look too.
-    """
-    one, other = (
-        summed_up([abs(value - centre) for value in arm])
-        for arm, centre in ((canary, median(canary)), (baseline, median(baseline)))
-    )
+def evidence_apart(canary: Sequence[float], baseline: Sequence[float]) -> float:
+    """Return the logarithm of the evidence that the means of two series differ, either way."""
+    one, other = summed_up(canary), summed_up(baseline)
     z, _, ratio = _difference(one, other, neighbours(one, other))
-    return one.mean, other.mean, _evidence(abs(z), abs(one.mean - other.mean), ratio, one, other)
+    return _evidence(abs(z), abs(one.mean - other.mean), ratio, one, other)
 
 
 def _rounding(one: Arm, other: Arm, scale: Scale) -> float:

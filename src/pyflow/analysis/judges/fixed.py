@@ -14,7 +14,7 @@ from dataclasses import KW_ONLY, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pyflow.analysis.judges.deciding import doubted, told
+from pyflow.analysis.judges.deciding import doubted, strays, told
 from pyflow.analysis.judges.limits import (
     ROUNDING,
     Side,
@@ -32,7 +32,7 @@ from pyflow.analysis.verdicts import Counts, Judgement, Verdict
 from pyflow.frozen import frozen, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyflow.analysis.judges.estimates import Scale
 
@@ -90,15 +90,16 @@ class FixedSample:
         low, high = (
             tables.difference_bound(canary, baseline, sign=sign, tail=alpha) for sign in (-1, 1)
         )
-        bounds = [
-            side.sign * tables.difference_bound(canary, baseline, sign=side.sign, tail=beta)
-            for side in limits
-        ]
+
+        def is_clear(side: Side) -> bool:
+            most = tables.difference_bound(canary, baseline, sign=side.sign, tail=beta)
+            return side.sign * most <= side.limit
+
         found = Comparison(
             limits=limits,
             p_values=tables.fisher(canary, baseline),
             changes=(apart,),
-            is_clear=all(b <= s.limit for b, s in zip(bounds, limits, strict=True)),
+            is_clear=is_clear,
             is_rate=True,
         )
         return replace(
@@ -139,36 +140,40 @@ class FixedSample:
         spread = math.sqrt(ranks.variance(*samples, ()))
         centre, level = abs(median(y)), abs(mean(y))
         shift, change = differences.median, _relative(mean(x) - mean(y), level)
-        reach = differences.interval(tail=beta, spread=spread)
+
+        def is_clear(side: Side) -> bool:
+            most = differences.bound(sign=side.sign, tail=beta, spread=spread)
+            return all(
+                side.sign * found <= side.limit + ROUNDING
+                for found in (change, _relative(most, centre))
+            )
+
         found = Comparison(
             limits=limits,
             p_values=(test.p_greater, test.p_less),
             changes=(change, _relative(shift, centre)),
-            is_clear=all(
-                _relative(side.sign * reach[0 if side.sign < 0 else 1], centre)
-                <= side.limit + ROUNDING
-                and side.sign * change <= side.limit + ROUNDING
-                for side in limits
-            ),
+            is_clear=is_clear,
             is_rate=False,
         ).judged(alpha)
         worth = 1.0 / inflation(neighbours(summed_up(one), summed_up(other)))
-        bounds = differences.interval(tail=alpha, spread=spread)
+        low, high = (differences.bound(sign=s, tail=alpha, spread=spread) for s in (-1, 1))
         found = replace(
             found,
             method=f"Mann-Whitney, {'exact' if test.is_exact else 'normal'}",
             effect=change if math.isfinite(change) else None,
-            interval=(bounds[0] / centre, bounds[1] / centre) if centre > 0 else None,
+            interval=(low / centre, high / centre) if centre > 0 else None,
             samples=samples,
             effective_samples=(samples[0] * worth, samples[1] * worth),
             shift=shift,
-            shift_interval=bounds,
+            shift_interval=(low, high),
             cles=test.u / (samples[0] * samples[1]),
         )
         if found.verdict != "pass":
             return found
         room = min(side.limit for side in limits) * level
-        return doubted(found, _spread(x, y), room, alpha=self.alpha, most=self.max_spread)
+        return doubted(
+            found, strays(x, y), room, _evidence_apart, alpha=self.alpha, most=self.max_spread
+        )
 
 
 @frozen
@@ -180,7 +185,7 @@ class Comparison:
     """The probability of a canary so much higher by chance, and of one so much lower."""
     changes: tuple[float, ...]
     """How much higher the canary is, in each of the ways to say it."""
-    is_clear: bool
+    is_clear: Callable[[Side], bool]
     """Whether a change as large as the limit would have shown."""
     is_rate: bool
 
@@ -188,7 +193,9 @@ class Comparison:
         """Return the verdict, where each side may be wrong with probability *alpha*."""
         wrong = next((side for side in self.limits if self._is_beyond(side, alpha)), None)
         side = wrong or min(self.limits, key=self._p)
-        verdict: Verdict = "fail" if wrong else "pass" if self.is_clear else "inconclusive"
+        verdict: Verdict = "fail"
+        if wrong is None:
+            verdict = "pass" if all(map(self.is_clear, self.limits)) else "inconclusive"
         p_value = min(1.0, self._p(side) * len(self.limits))
         return Judgement(verdict, self._reason(verdict, side), "none", p_value=p_value)
 
@@ -233,10 +240,6 @@ def _told(change: float, scale: Scale) -> str:
     return f"{told(change, scale)} {word} than the baseline"
 
 
-def _spread(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
-    """Return how far the points of either arm stray from its median, and the evidence for that."""
-    one, other = (
-        [abs(v - centre) for v in arm] for arm, centre in ((x, median(x)), (y, median(y)))
-    )
-    p_value = ranks.mann_whitney(one, other).p_two_sided
-    return mean(one), mean(other), math.log(2.0 / max(p_value, 1e-300))
+def _evidence_apart(x: Sequence[float], y: Sequence[float]) -> float:
+    p_value = ranks.mann_whitney(x, y, exact=False).p_two_sided
+    return math.log(2.0 / max(p_value, 1e-300))

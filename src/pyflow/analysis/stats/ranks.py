@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MannWhitney", "below", "cles", "mann_whitney", "not_above", "pairs_above", "variance"]
 
-EXACT_PAIRS_MAX = 400
+EXACT_PAIRS_MAX = 256
 
 
 @frozen
@@ -127,24 +127,31 @@ def _sum_of_fields(number: int, width: int) -> int:
 
 
 def below(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]:
-    """Return for each point of *x* the place in *y* from which on differences are below *pivot*."""
-    place, size = 0, len(y)
+    """Return for each point of *x* the place in *y* from which on differences are below *pivot*.
+
+    Both are sorted, so one walk along both does.
+    """
+    ends = [*y, math.inf]
+    place, end = 0, ends[0]
     places: list[int] = []
     for a in x:
         edge = a - pivot
-        while place < size and y[place] <= edge:
+        while end <= edge:
             place += 1
+            end = ends[place]
         places.append(place)
     return places
 
 
 def not_above(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]:
     """Return the same, for differences that are *pivot* or below."""
-    place, size = 0, len(y)
+    ends = [*y, math.inf]
+    place, end = 0, ends[0]
     places: list[int] = []
     for a in x:
         edge = a - pivot
-        while place < size and y[place] < edge:
+        while end < edge:
             place += 1
+            end = ends[place]
         places.append(place)
     return places

@@ -56,17 +56,16 @@ class Differences:
         upper = self.selected(self.size // 2)
         return upper if self.size % 2 else (self.selected(self.size // 2 - 1) + upper) / 2
 
-    def interval(self, *, tail: float, spread: float) -> tuple[float, float]:
-        """Return bounds of the shift, each wrong with probability *tail*.
+    def bound(self, *, sign: int, tail: float, spread: float) -> float:
+        """Return the upper (*sign* 1) or lower (-1) bound of the shift, wrong with probability *tail*.
 
-        They are the differences whose ranks Mann and Whitney's test would
-        still accept (Lehmann 1963), where *spread* is the standard deviation
-        of U.
+        It is the difference whose rank Mann and Whitney's test would still
+        accept (Lehmann 1963), where *spread* is the standard deviation of U.
         """
         reach = normal.quantile(1.0 - tail) * spread
         rank = math.floor(self.size / 2 - reach - 0.5)
         rank = min(max(rank, 0), (self.size - 1) // 2)
-        return self.selected(rank), self.selected(self.size - 1 - rank)
+        return self.selected(self.size - 1 - rank if sign > 0 else rank)
 
     def selected(self, rank: int) -> float:
         """Return the difference that *rank* others come before, from 0 to `size` - 1."""
