@@ -129,13 +129,8 @@ def power(
         judge = judge.judge
     limits = sides(max_increase, max_decrease)
     if len(limits) != 1 or looks < 1 or (runs is not None and runs < 1):
-        raise DefinitionError(
-            "power",
-            [
-                f"looks={shown(looks)}, runs={shown(runs)} and {len(limits)} limits make no plan; "
-                 "give one look and one run at least, and one limit"
-            ],
-        )
+        seen = f"looks={shown(looks)}, runs={shown(runs)} and {len(limits)} limits make no plan"
+        raise DefinitionError("power", [f"{seen}; give one of each at least, and one limit"])
     plan = Plan(traffic, looks, limits[0], runs, seed)
     share, runs = _shares(judge, plan)
     most = 1.0 - traffic.rate if isinstance(traffic, Requests) else EFFECT_MAX
