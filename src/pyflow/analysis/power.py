@@ -202,11 +202,12 @@ def _least_found(judge: Sequential, plan: Plan, traffic: Points, runs: int) -> I
     else, so one run without an effect tells about all of them.
     """
     source = random.Random(plan.seed)  # noqa: S311 - a simulation, repeatable on purpose
+    drawn = traffic.drawing(looks=plan.looks, effect=0.0)
     for _ in range(runs):
         yield min(
             (
                 _needed(estimates.of_values(*estimates.transformed(x, y)), plan.side, judge.alpha)
-                for x, y in traffic.drawn(source, looks=plan.looks, effect=0.0)
+                for x, y in drawn(source)
                 if len(x) >= judge.min_samples
             ),
             default=math.inf,
@@ -244,11 +245,11 @@ def _of_requests(
 
     def share(effect: float) -> float:
         source, found = random.Random(plan.seed), 0  # noqa: S311 - as above
+        drawn = traffic.drawing(looks=plan.looks, effect=effect)
         for _ in range(runs):
-            drawn = traffic.drawn(source, looks=plan.looks, effect=effect)
             found += any(
                 sign * (one.events - edge(look, int(other.events))) >= 0
-                for look, (one, other) in enumerate(drawn, start=1)
+                for look, (one, other) in enumerate(drawn(source), start=1)
             )
         return found / runs
 
