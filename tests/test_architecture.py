@@ -16,7 +16,7 @@ SRC = Path(pyflow.__file__).parent
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 ROOMS = [
     ("errors", "frozen", "spans", "version", "redaction", "secrets", "protocols", "net", "ci"),
-    ("record", "define", "polling"),
+    ("record", "define", "polling", "analysis"),
     ("probes",),
     ("run",),
     ("testing",),
