@@ -370,7 +370,7 @@ class TestUnfinished:
 
         told = str(caught.value)
         assert (holder.lease, holder.is_alive) == (Lease("a", "r", 1), False)
-        assert told == locks.refusal(["b", "a"]) == locks.refusal(["a"], run_id="s")
+        assert told == str(locks.refusal(["b", "a"])) == str(locks.refusal(["a"], run_id="s"))
         assert "'a' is not free: run r has had it since " in told
         assert f"its process is dead (pid {holder.pid} on {holder.host}); " in told
         for advice in (
@@ -476,7 +476,8 @@ class TestRunAlive:
 
         assert caught.value.holder == holder
         told = str(caught.value)
-        assert told == refusal
+        assert isinstance(refusal, RunAlive)
+        assert told == str(refusal)
         assert told.startswith(f"run r is alive (pid {other.process.pid} on ")
         assert "let it go on there, or end that process first" in told
 
@@ -505,7 +506,7 @@ class TestRelease:
             assert other.ask("residue") == "done"
             assert other.finish() == 0
         with opened(path) as locks:
-            told = locks.refusal(["c", "b"]) or ""
+            told = str(locks.refusal(["c", "b"]))
             with pytest.raises(LockError, match="run r left residue there") as caught:
                 take(locks, "s", "b", "c")
 

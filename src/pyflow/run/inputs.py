@@ -159,7 +159,7 @@ class Asked:
 
 @frozen
 class LocksTaken:
-    """The run holds its locks, or cannot get them."""
+    """The run holds the locks that it asked for, or cannot get them."""
 
     leases: tuple[Lease, ...] = ()
     waited_s: float = 0.0
@@ -239,7 +239,11 @@ class StartFinalizer:
 
 @frozen
 class TakeLocks:
-    """Wait for the run's locks."""
+    """Wait for locks."""
+
+    resources: tuple[str, ...]
+    had: tuple[tuple[str, int], ...] = ()
+    """Those that the run has had before it is taken up, and the last epoch of each."""
 
 
 @frozen
@@ -284,6 +288,11 @@ class Abandon:
 
 
 @frozen
+class Leave:
+    """Leave the run as it is recorded, for a later resume: it cannot have its locks now."""
+
+
+@frozen
 class Finish:
     """The run is over."""
 
@@ -294,6 +303,7 @@ Command: TypeAlias = (
     | StartUndo
     | StartFinalizer
     | TakeLocks
+    | Leave
     | AskCondition
     | AskInterrupt
     | ListItems
