@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pyflow
-from pyflow.errors import LockLost, LockMoved, RunAlive
+from pyflow.errors import LockHeld, LockLost, LockMoved, RunAlive
+from pyflow.protocols import Lease
+from pyflow.record.locks import MemoryLocks
+from pyflow.testing import run_virtual
+from pyflow.testing.simulation import SimulatedEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from pyflow.record.codec import Record
 
 GUARD_S = 30
 
@@ -106,3 +114,214 @@ class TestOnDisk:
             f"run {lost.id} is left alone",
             f"run {alive.id} is left alone",
         ]
+
+
+def sleepy(name: str = "sleepy", **options: Any) -> pyflow.Workflow:
+    """A workflow that has the resource for ten minutes."""
+    workflow = pyflow.Workflow(name, locks=["shop"], **options)
+
+    @workflow.task
+    async def deploy(ctx: pyflow.AsyncContext) -> None:
+        await ctx.sleep("10m")
+
+    return workflow
+
+
+def failing() -> pyflow.Workflow:
+    """A workflow that fails at once, and needs ten minutes for its undo."""
+    workflow = pyflow.Workflow("failing", locks=["shop"])
+
+    @workflow.task
+    async def deploy() -> None:
+        raise ValueError("no")
+
+    @workflow.recovery(deploy)
+    async def undo(ctx: pyflow.AsyncRecoveryContext) -> None:
+        await ctx.sleep("10m")
+
+    return workflow
+
+
+def asked(result: pyflow.Result) -> list[dict[str, Any]]:
+    """Return what was asked of a run."""
+    return [dict(record.data) for record in result.audit_trail.query(kind="command_received")]
+
+
+class TestFail:
+    def test_nothing_is_recorded(self) -> None:
+        """Who does not want to wait hears who has the resource and since when, and leaves no record."""
+
+        async def main() -> None:
+            engine = SimulatedEngine()
+            holder = engine.start(sleepy())
+            await asyncio.sleep(120)
+            with pytest.raises(LockHeld, match=f"held by run {holder.id} since .*, 2 min ago") as e:
+                engine.start(sleepy(on_locked="fail"))
+            assert e.value.holder is not None
+            assert e.value.holder.lease == Lease("shop", holder.id, 1)
+            assert list(engine.journal.runs()) == [holder.id]
+            await holder
+
+        run_virtual(main())
+
+    def test_in_a_race(self) -> None:
+        """Of two that begin together one gets it; the other ends as failed before it has begun."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            both = [engine.start(sleepy(on_locked="fail")) for _ in range(2)]
+            return [await run for run in both]
+
+        first, second = run_virtual(main())
+
+        assert [first.status, second.status] == ["succeeded", "failed"]
+        assert second.tasks["deploy"].status == "cancelled"
+        assert f"held by run {first.run_id}" in (second.tasks["deploy"].reason or "")
+
+    def test_on_disk(self, path: Path) -> None:
+        """Over processes it is the same."""
+        gate = Gate()
+        with pyflow.Engine(journal=path) as one, pyflow.Engine(journal=path) as two:
+            run = one.start(slow(gate))
+            assert gate.begun.wait(GUARD_S)
+            with pytest.raises(LockHeld, match=f"held by run {run.id} since"):
+                two.execute(sleepy(on_locked="fail"))
+            gate.go_on.set()
+            run.wait(GUARD_S)
+
+            assert list(two.journal.runs()) == [run.id]
+
+
+class TestCancelHolder:
+    def test_cancels(self) -> None:
+        """The holder ends as cancelled, and both records say by whom and why."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            old = engine.start(sleepy("old"))
+            await asyncio.sleep(60)
+            new = engine.start(sleepy("new", on_locked="cancel_holder"), initiator="ann")
+            return [await old, await new]
+
+        old, new = run_virtual(main())
+
+        assert (old.status, new.status) == ("cancelled", "succeeded")
+        assert (old.metrics.wall_s, new.metrics.wall_s) == (60, 600)
+        (command,) = asked(old)
+        assert (command["command"], command["accepted"], command["by"]) == ("cancel", True, "ann")
+        assert command["reason"] == f"run {new.run_id} of 'new' needs 'shop'"
+        (told,) = new.audit_trail.query(kind="holder_asked")
+        assert dict(told.data) == {"resource": "shop", "epoch": 1, "holder": old.run_id}
+
+    def test_cancels_who_comes_between(self) -> None:
+        """Those who waited longer are served in their turn, and asked to cancel then."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            runs = [engine.start(sleepy()) for _ in range(3)]
+            await asyncio.sleep(60)
+            runs.append(engine.start(sleepy(on_locked="cancel_holder")))
+            return [await run for run in runs]
+
+        results = run_virtual(main())
+
+        assert [result.status for result in results] == [*["cancelled"] * 3, "succeeded"]
+        told = results[-1].audit_trail.query(kind="holder_asked")
+        assert [record.data["holder"] for record in told] == [r.run_id for r in results[:3]]
+
+    def test_the_newest_wins(self) -> None:
+        """Of several that cancel whoever has it, the last one gets through."""
+
+        async def main() -> list[str]:
+            engine = SimulatedEngine()
+            runs: list[pyflow.Run] = []
+            for _ in range(4):
+                runs.append(engine.start(sleepy(on_locked="cancel_holder")))
+                await asyncio.sleep(60)
+            return [(await run).status for run in runs]
+
+        assert run_virtual(main()) == [*["cancelled"] * 3, "succeeded"]
+
+    def test_waits_for_a_rollback(self) -> None:
+        """A holder that is rolling back goes on with that, and the new run waits for its end."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            old = engine.start(failing())
+            await asyncio.sleep(60)
+            new = engine.start(sleepy(on_locked="cancel_holder"))
+            return [await old, await new]
+
+        old, new = run_virtual(main())
+
+        assert (old.status, new.status) == ("rolled_back", "succeeded")
+        assert new.metrics.wall_s == 540 + 600
+        (command,) = asked(old)
+        assert (command["accepted"], command["note"]) == (False, "the run already aims at rollback")
+
+    def test_a_dead_holder(self) -> None:
+        """Who is dead cannot be cancelled: that one is resumed or rolled back first."""
+        locks = MemoryLocks()
+
+        async def main() -> None:
+            await locks.acquire("r", ["shop"])
+            locks.orphan()
+            with pytest.raises(pyflow.LockError, match="run r has had it and is unfinished"):
+                SimulatedEngine(locks=locks).start(sleepy(on_locked="cancel_holder"))
+
+        run_virtual(main())
+
+    def test_out_of_reach(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A holder that this engine cannot reach is waited for, and the log says so."""
+        locks = MemoryLocks()
+
+        async def main() -> str:
+            leases = await locks.acquire("r", ["shop"])
+            run = SimulatedEngine(locks=locks).start(sleepy(on_locked="cancel_holder"))
+            await asyncio.sleep(60)
+            locks.release(leases)
+            return (await run).status
+
+        assert run_virtual(main()) == "succeeded"
+        assert "could not ask run r to cancel, and waits for it: no run 'r'" in caplog.text
+
+    def test_cancelled_itself(self) -> None:
+        """A run that is to end by then asks nobody."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            old = engine.start(sleepy())
+            await asyncio.sleep(60)
+            new = engine.start(sleepy(on_locked="cancel_holder"))
+            new.cancel()
+            return [await old, await new]
+
+        assert [r.status for r in run_virtual(main())] == ["succeeded", "cancelled"]
+
+    def test_over_processes(self, path: Path) -> None:
+        """A holder of another engine is asked by the inbox, and takes it up."""
+        gate = Gate()
+        with pyflow.Engine(journal=path) as one, pyflow.Engine(journal=path) as two:
+            old = one.start(slow(gate))
+            assert gate.begun.wait(GUARD_S)
+            workflow = pyflow.Workflow("new", locks=["shop"], on_locked="cancel_holder")
+            workflow.add_task("a", lambda: None)
+            new = two.start(workflow, initiator="ann")
+            for record in followed(old):
+                if record.kind == "command_received":
+                    break
+            gate.go_on.set()
+            results = [old.wait(GUARD_S), new.wait(GUARD_S)]
+
+        assert [result.status for result in results] == ["cancelled", "succeeded"]
+        (command,) = asked(results[0])
+        assert (command["by"], command["inbox_id"]) == ("ann", "1")
+        assert results[0].tasks["b"].status == "cancelled"
+
+
+def followed(run: pyflow.Run) -> Iterator[Record]:
+    """Yield the records of *run* as they are made."""
+    with asyncio.Runner() as runner:
+        events = run.events()
+        while True:
+            yield runner.run(asyncio.wait_for(anext(events), GUARD_S))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.errors import TaskError
-    from pyflow.protocols import Clock, Journal, LockManager
+    from pyflow.protocols import Clock, Holder, Journal, LockManager, LockPolicy
     from pyflow.record.codec import Record
     from pyflow.record.events import Event, RunResumed, RunStarted
     from pyflow.run.calls import Caller
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pyflow.secrets import Redactor
 
 __all__ = ["Driver"]
+
+LOG = logging.getLogger("pyflow.locks")
 
 
 class Driver:
@@ -66,6 +68,7 @@ class Driver:
         redactor: Redactor,
         loop: asyncio.AbstractEventLoop,
         on_end: Callable[[Driver], None],
+        ask_other: Callable[[str, on.Asked], None],
     ) -> None:
         self.run_id = run_id
         self.machine = machine
@@ -108,6 +111,7 @@ class Driver:
         self._fences: tuple[Lease, ...] = (claim,) if claim is not None else ()
         self.redactor = redactor
         self._on_end = on_end
+        self._ask_other = ask_other
         self._inbox: deque[on.Happening] = deque()
         self._awake = False
         self._broken: BaseException | None = None
@@ -210,7 +214,7 @@ class Driver:
             self._locks.release(list(self._leases.values()), residue=residue)
             self._give_up_claim()
         except PyflowError as error:
-            logging.getLogger("pyflow.locks").warning(
+            LOG.warning(
                 "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
             )
 
@@ -231,7 +235,9 @@ class Driver:
 
     def _check_locks(self, command: on.TakeLocks) -> None:
         had = self._had(command)
-        refusal = self._locks.refusal(command.resources, run_id=self.run_id, had=had)
+        refusal = self._locks.refusal(
+            command.resources, run_id=self.run_id, policy=_policy(command), had=had
+        )
         if refusal is not None:
             raise refusal
 
@@ -414,7 +420,11 @@ class Driver:
         started = self.loop.time()
         try:
             leases = await self._locks.acquire(
-                self.run_id, command.resources, had=self._had(command)
+                self.run_id,
+                command.resources,
+                policy=_policy(command),
+                had=self._had(command),
+                told=self._met if command.policy == "cancel_holder" else None,
             )
         except LockError as error:
             self._refusal = error
@@ -426,6 +436,25 @@ class Driver:
         self._leases.update({lease.resource: lease for lease in leases})
         self._fence()
         self.post(on.LocksTaken(tuple(leases), round(self.loop.time() - started, 6)))
+
+    def _met(self, holder: Holder) -> None:
+        lease = holder.lease
+        self.post(on.HolderMet(lease.resource, lease.epoch, lease.run_id))
+
+    def _ask_holder(self, command: on.AskHolder) -> None:
+        """Ask another run to cancel; where nobody can reach it, this one waits all the same."""
+        assert self.state.began is not None
+        workflow, who = self.state.plan.workflow_name, self.state.began.initiator.get("id")
+        reason = f"run {self.run_id} of {workflow!r} needs {command.resource!r}"
+        try:
+            self._ask_other(command.run_id, on.Asked("cancel", who, reason))
+        except PyflowError as error:
+            LOG.warning(
+                "run %s could not ask run %s to cancel, and waits for it: %s",
+                self.run_id,
+                command.run_id,
+                error,
+            )
 
     def _fence(self) -> None:
         """Have every commit from now on check what the run holds."""
@@ -471,6 +500,11 @@ class Driver:
         self._end()
 
 
+def _policy(command: on.TakeLocks) -> LockPolicy:
+    """Return what the locks themselves are to do; whom to cancel is not for them to decide."""
+    return "fail" if command.policy == "fail" else "wait"
+
+
 def _promise() -> Future[None]:
     """Return a future that those who wait for it cannot cancel."""
     future: Future[None] = Future()
@@ -484,6 +518,7 @@ _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
     on.StartUndo: Driver._start_undo,
     on.StartFinalizer: Driver._start_finalizer,
     on.TakeLocks: Driver._take_locks,
+    on.AskHolder: Driver._ask_holder,
     on.Leave: Driver._leave,
     on.AskCondition: Driver._ask_condition,
     on.AskInterrupt: Driver._ask_interrupt,

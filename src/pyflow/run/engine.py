@@ -175,7 +175,7 @@ class Engine(Asking):
         )
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
-        self._locks: LockManager = locks if locks is not None else MemoryLocks()
+        self._locks: LockManager = locks or MemoryLocks(now=self._clock.now)
         self._guard = threading.Lock()
         self._active: dict[str, Driver] = {}
         self._committers: WeakKeyDictionary[asyncio.AbstractEventLoop, Committer]
@@ -221,6 +221,7 @@ class Engine(Asking):
             DefinitionError: The workflow or a parameter is wrong. Nothing was
                 recorded, and nothing was done.
             JournalError: The record could not be kept, so the run was stopped.
+            LockHeld: Another run has a resource, and ``on_locked="fail"``.
             LockError: Residue of an earlier run is in the way.
         """
         if self._store is not None:
@@ -661,6 +662,7 @@ class Engine(Asking):
             redactor=redactor,
             loop=loop,
             on_end=self._ended,
+            ask_other=self._ask,
         )
 
     def _run(self, driver: Driver) -> Run:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
+    from pyflow.define.policies import OnLocked
     from pyflow.protocols import Lease
     from pyflow.record.events import ErrorInfo, Event
 
@@ -167,6 +168,15 @@ class LocksTaken:
 
 
 @frozen
+class HolderMet:
+    """Another run has a resource that this one waits for."""
+
+    resource: str
+    epoch: int
+    run_id: str
+
+
+@frozen
 class InterruptAnswered:
     """A task's ``on_interrupt=`` function said whether the interrupted attempt took effect."""
 
@@ -198,6 +208,7 @@ Happening: TypeAlias = (
     | TimerFired
     | Asked
     | LocksTaken
+    | HolderMet
     | InterruptAnswered
     | Noted
 )
@@ -242,6 +253,7 @@ class TakeLocks:
     """Wait for locks."""
 
     resources: tuple[str, ...]
+    policy: OnLocked = "wait"
     had: tuple[tuple[str, int], ...] = ()
     """Those that the run has had before it is taken up, and the last epoch of each."""
 
@@ -288,6 +300,14 @@ class Abandon:
 
 
 @frozen
+class AskHolder:
+    """Ask another run, which has a resource that this one waits for, to cancel."""
+
+    resource: str
+    run_id: str
+
+
+@frozen
 class Leave:
     """Leave the run as it is recorded, for a later resume: it cannot have its locks now."""
 
@@ -303,6 +323,7 @@ Command: TypeAlias = (
     | StartUndo
     | StartFinalizer
     | TakeLocks
+    | AskHolder
     | Leave
     | AskCondition
     | AskInterrupt

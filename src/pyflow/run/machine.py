@@ -65,6 +65,7 @@ class Machine:
         self.is_drained = False
         self.past: resuming.Past | None = None  # of a run that is taken up again
         self._early: deque[on.Asked] = deque()  # what was asked before it could be
+        self._asked: dict[str, None] = {}  # other runs that were asked to cancel
         self.finalizers = deque(plan.finalizers)
 
     # Use ----------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ class Machine:
         """Begin the run."""
         self.emit(event)
         if self.plan.locks:
-            self.commands.append(on.TakeLocks(self.plan.locks))
+            self.commands.append(on.TakeLocks(self.plan.locks, self.plan.on_locked))
         else:
             self.settle_all()
 
@@ -407,6 +408,15 @@ class Machine:
             self._stop_pending(refusal)
             self.decide_outcome("failed", refusal)
 
+    def _holder_met(self, happening: on.HolderMet) -> None:
+        """Ask a run that is in the way to cancel, once, if that is the policy."""
+        is_over = self.is_stopping or self.state.outcome is not None
+        if self.plan.on_locked != "cancel_holder" or is_over or happening.run_id in self._asked:
+            return
+        self._asked[happening.run_id] = None
+        self.emit(ev.HolderAsked(happening.resource, happening.epoch, happening.run_id))
+        self.commands.append(on.AskHolder(happening.resource, happening.run_id))
+
     def _noted(self, happening: on.Noted) -> None:
         self.emit(happening.event)
 
@@ -501,6 +511,7 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Any], None]] = {
     on.TimerFired: Machine._timer_fired,
     on.Asked: asked.asked,
     on.LocksTaken: Machine._locks_taken,
+    on.HolderMet: Machine._holder_met,
     on.InterruptAnswered: resuming.interrupt_answered,
     on.Noted: Machine._noted,
 }

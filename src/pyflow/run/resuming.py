@@ -71,7 +71,7 @@ def locks_to_take(m: Machine) -> on.TakeLocks | None:
     resources = tuple(sorted({*m.plan.locks, *m.state.locks}))
     epochs = m.state.epochs
     had = tuple((resource, epochs[resource]) for resource in resources if resource in epochs)
-    return on.TakeLocks(resources, had) if resources else None
+    return on.TakeLocks(resources, m.plan.on_locked, had) if resources else None
 
 
 def carry_on(m: Machine) -> None:
