@@ -41,8 +41,10 @@ class Recorder:
         """
         self.started: Counter[tuple[str, str, int]] = Counter()
         self.outputs: dict[str, str] = {}
+        self.saved: dict[tuple[str, str], str] = {}  # what later attempts and undos find
         self.ended: Counter[tuple[str, str]] = Counter()  # what no state of a task shows
         self.finalizer: str | None = None  # the last that has begun
+        self.commands = 0  # of people, that were taken in
         self.resumed = 0
         self.is_fresh = False  # it was taken up, and nothing has followed from that yet
         self.is_over = False
@@ -88,6 +90,8 @@ class Recorder:
             self.started[event.kind, event.task, event.attempt] += 1
         elif isinstance(event, ev.TaskSucceeded | ev.InterruptResolved):
             self.outputs[event.task] = repr(event.output)
+        elif isinstance(event, ev.CheckpointSaved):
+            self.saved[event.task, event.key] = repr(event.value)
         elif isinstance(event, ev.RepairStarted):
             self.started[event.kind, event.task, 0] += 1
         elif isinstance(event, ev.FinalizerStarted):
@@ -97,6 +101,8 @@ class Recorder:
             self.ended["finalizer", event.name] += 1
         elif isinstance(event, ev.UndoAttemptFailed):
             self.ended["undo", event.task] += 1
+        elif isinstance(event, ev.CommandReceived):
+            self.commands += 1
         elif isinstance(event, ev.RunResumed):
             self.resumed += 1
             self.is_fresh = True
