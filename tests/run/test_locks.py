@@ -14,9 +14,11 @@ from pyflow.protocols import Lease
 from pyflow.record.locks import MemoryLocks
 from pyflow.testing import run_virtual
 from pyflow.testing.simulation import SimulatedEngine
+from support import isolated_tasks
+from support.crashes import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pyflow.record.codec import Record
@@ -325,3 +327,79 @@ def followed(run: pyflow.Run) -> Iterator[Record]:
         events = run.events()
         while True:
             yield runner.run(asyncio.wait_for(anext(events), GUARD_S))
+
+
+class TestFencingTokens:
+    def test_one(self) -> None:
+        """A task and its undo are told the epoch of the lock, plain or async; a later run gets a higher one."""
+        seen: list[object] = []
+        workflow = pyflow.Workflow("w", locks=["shop"])
+
+        @workflow.task
+        def plain(ctx: pyflow.Context) -> None:
+            seen.append(ctx.fencing_token)
+
+        @workflow.task(depends_on=[plain])
+        async def deploy(ctx: pyflow.AsyncContext) -> None:
+            seen.append(dict(ctx.fencing_tokens))
+            raise ValueError("no")
+
+        @workflow.recovery(deploy)
+        async def undo(ctx: pyflow.AsyncRecoveryContext) -> None:
+            seen.append(ctx.fencing_token)
+
+        engine = pyflow.Engine()
+        engine.execute(workflow)
+        engine.execute(workflow)
+
+        assert seen == [1, {"shop": 1}, 1, 2, {"shop": 2}, 2]
+
+    def test_after_a_resume(self) -> None:
+        """A run that is taken up has a new epoch."""
+
+        def workflow(seen: list[int]) -> pyflow.Workflow:
+            wf = pyflow.Workflow("w", locks=["shop"])
+
+            @wf.task(on_interrupt="rerun")
+            async def deploy(ctx: pyflow.AsyncContext) -> None:
+                seen.append(ctx.fencing_token)
+                await ctx.sleep("1m")
+
+            return wf
+
+        seen: list[int] = []
+        Disk().crash(workflow(seen), 5).resume(workflow(seen))
+
+        assert seen == [1, 2]
+
+    def test_several(self) -> None:
+        """Where there are several locks, or none, the text says what to do."""
+        said: list[str] = []
+
+        def ask(ctx: pyflow.Context) -> dict[str, int]:
+            with pytest.raises(pyflow.LockError) as caught:
+                _ = ctx.fencing_token
+            said.append(str(caught.value))
+            return dict(ctx.fencing_tokens)
+
+        def tokens(*locks: str) -> dict[str, int]:
+            workflow = pyflow.Workflow("w", locks=locks)
+            workflow.add_task("ask", ask)
+            return pyflow.Engine().execute(workflow).tasks["ask"].output
+
+        assert [tokens("b", "a"), tokens()] == [{"a": 1, "b": 1}, {}]
+        assert [text.partition(", and this has ")[2] for text in said] == [
+            "2 locks, a, b; take one from ctx.fencing_tokens",
+            "no lock; name the resource in locks=",
+        ]
+
+    @pytest.mark.parametrize(
+        ("fn", "output"),
+        [(isolated_tasks.fences, {"shop": 1}), (isolated_tasks.fences_async, [1, 1])],
+    )
+    def test_isolated(self, fn: Callable[..., Any], output: object) -> None:
+        """A task in a process of its own is told as well."""
+        workflow = pyflow.Workflow("w", locks=["shop"])
+        workflow.add_task("a", fn, isolation="process")
+
+        assert pyflow.Engine().execute(workflow).tasks["a"].output == output
