@@ -17,6 +17,7 @@
     ├── LockError                           a lock could not be taken or kept
     │   ├── LockHeld                        somebody has it, and nobody is to wait
     │   ├── LockLost                        somebody else has it by now
+    │   ├── LockMoved                       somebody else has had it since
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     └── HTTPError                           a request gave no usable answer
@@ -47,6 +48,7 @@ __all__ = [
     "LockError",
     "LockHeld",
     "LockLost",
+    "LockMoved",
     "Phase",
     "PollTimeout",
     "ProbeError",
@@ -250,6 +252,20 @@ class LockLost(LockError):
     """A run that held a lock holds it no more, so what it was about to write was not written.
 
     `lease` is what it had, and `epoch` the one that is current now.
+    """
+
+    def __init__(self, message: str, *, lease: Lease, epoch: int) -> None:
+        self.lease = lease
+        self.epoch = epoch
+        super().__init__(message)
+
+
+class LockMoved(LockError):
+    """A run that is taken up again had a lock which is not its own any more, so it cannot go on.
+
+    Somebody broke the lock, or another run has had it since: what this run
+    left there may have been changed. `lease` is what it had, and `epoch` the
+    one that is current now. Contrast `LockLost`: there, the run is under way.
     """
 
     def __init__(self, message: str, *, lease: Lease, epoch: int) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from pyflow.errors import LockError
     from pyflow.record.codec import Record
     from pyflow.record.events import Event
 
@@ -177,15 +178,26 @@ class LockManager(Protocol):
     """
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self,
+        run_id: str,
+        resources: Sequence[str],
+        /,
+        *,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+        told: Callable[[Holder], None] | None = None,
     ) -> Sequence[Lease]:
         """Wait until every one of *resources* is free, and take them all.
 
         Those who wait are served in the order in which they came. A cancelled
-        wait takes nothing.
+        wait takes nothing. *had* is what the run says that it has had of them;
+        whether that is still its own is decided together with the taking.
+        *told* hears, while this waits, of everybody who has one of them, once
+        for each lease, on the thread of the loop.
 
         Raises:
             LockHeld: Another run has one of them, and *policy* is ``fail``.
+            LockMoved: Somebody broke or took one that it has had.
             RunAlive: This very run has one of them, and its holder is alive.
             LockError: The last run of one of them is unfinished, or left
                 residue there.
@@ -203,8 +215,20 @@ class LockManager(Protocol):
         """Return who holds *resource*, dead or alive, or None where nobody does."""
         ...
 
-    def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
-        """Return why *run_id* cannot even wait for one of *resources*, or None."""
+    def refusal(
+        self,
+        resources: Sequence[str],
+        /,
+        *,
+        run_id: str | None = None,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+    ) -> LockError | None:
+        """Return what `acquire` would raise as things are, or None where it would take or wait."""
+        ...
+
+    def left(self, run_id: str, /) -> Sequence[str]:
+        """Return, in sorted order, what only *run_id* may take: it died there, or left residue."""
         ...
 
     def break_lock(self, resource: str, /) -> int:

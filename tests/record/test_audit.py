@@ -367,6 +367,7 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.CheckpointSaved("a", "k", [1]), "k=[1]"),
     (ev.ApprovalRequested("a", "go?", "d"), "go?"),
     (ev.ApprovalAnswered("a", "approve", "d", "bob", "ok"), "approve by bob: ok"),
+    (ev.HolderAsked("r", 3, "r1"), "run r1, which has r, to cancel"),
     (ev.LockBroken("r", 3, "bob", "why"), "r, by bob: why"),
     (ev.NotificationFailed("slack", 3, TIMEOUT), "slack: OSError: no route to host"),
     (ev.LeftoverEnded("a"), ""),

@@ -165,6 +165,9 @@ class FakeDesk:
     def outcome(self, name: str) -> str:
         raise KeyError(name)
 
+    def fencing_tokens(self) -> Mapping[str, int]:
+        return {}
+
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         return {}
 

@@ -657,6 +657,19 @@ class LockAcquired(Event):
 
 
 @frozen
+class HolderAsked(Event):
+    """The run asked another one, which has a resource that it needs, to cancel."""
+
+    kind: ClassVar[str] = "holder_asked"
+    resource: str
+    """Name of the resource."""
+    epoch: int
+    """The fencing token of the one that has it."""
+    holder: str
+    """Id of that run."""
+
+
+@frozen
 class LockReleased(Event):
     """The run gave a resource back."""
 
@@ -763,6 +776,7 @@ ALL: tuple[type[Event], ...] = (
     ApprovalRequested,
     ApprovalAnswered,
     LockAcquired,
+    HolderAsked,
     LockReleased,
     LockBroken,
     NotificationFailed,

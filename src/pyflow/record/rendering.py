@@ -225,6 +225,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.ApprovalRequested: lambda e: e.question,
     ev.ApprovalAnswered: lambda e: f"{e.answer} {_by(e.by, e.comment)}",
     ev.LockAcquired: lambda e: f"{e.resource}, epoch {e.epoch}",
+    ev.HolderAsked: lambda e: f"run {e.holder}, which has {e.resource}, to cancel",
     ev.LockReleased: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockBroken: lambda e: f"{e.resource}, {_by(e.by, e.reason)}",
     ev.NotificationFailed: lambda e: f"{e.notifier}: {_error(e.error)}",

@@ -206,6 +206,7 @@ class ChildDesk:
         self.loop = loop
         self.rng = random.Random(facts["seed"])  # noqa: S311 - jitter, nothing secret
         self._params = Known(facts["params"])
+        self._fencing_tokens: dict[str, int] = facts["fencing_tokens"]
         self._link = link
         self._scopes: dict[int, asyncio.Timeout] = {}
 
@@ -229,6 +230,10 @@ class ChildDesk:
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Ask the engine what attempts of *task* have saved."""
         return self._link.ask("checkpoints", task)
+
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run had when this process was asked, by resource."""
+        return dict(self._fencing_tokens)
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:  # noqa: ARG002 - there is but one call
         """Wait, unless the engine says that the run stops.

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from pyflow.errors import ProbeError
+from pyflow.errors import LockError, ProbeError
 from pyflow.polling import Polled, poll
 from pyflow.record import events as ev
 from pyflow.record.values import encode
@@ -61,6 +61,10 @@ class Desk(Protocol):
 
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Return what earlier attempts of *task* saved."""
+        ...
+
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run has, by resource."""
         ...
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
@@ -153,6 +157,32 @@ class Facts:
         """
         parts = "\0".join((self.run_id, self.task, self._call.role))
         return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+    @property
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """The epochs of the locks that the run has, by resource.
+
+        An epoch only grows. A resource that remembers the highest it has seen,
+        and refuses a lower one, keeps out a run that has lost its lock and
+        does not know it yet.
+        """
+        return self._desk.fencing_tokens()
+
+    @property
+    def fencing_token(self) -> int:
+        """The epoch of the one lock that the run has; see `fencing_tokens`.
+
+        Raises:
+            LockError: It has none, or several, each of which has its own.
+        """
+        tokens = self.fencing_tokens
+        if len(tokens) == 1:
+            return next(iter(tokens.values()))
+        has = f"{len(tokens)} locks, {', '.join(tokens)}" if tokens else "no lock"
+        advice = "take one from ctx.fencing_tokens" if tokens else "name the resource in locks="
+        raise LockError(
+            f"ctx.fencing_token is for a run with one lock, and this has {has}; {advice}"
+        )
 
     def outcome(self, name: str) -> str:
         """Return what has become of the task *name*, such as ``succeeded`` or ``skipped``.

@@ -107,6 +107,10 @@ class RunDesk:
         """Return what attempts of *task* have saved."""
         return dict(self._checkpoints.get(task, {}))
 
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run has, by resource."""
+        return dict(sorted(self._state.locks.copy().items()))
+
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
         """Wait, unless the run stops or the call is over first.
 

@@ -171,6 +171,7 @@ def _facts(call: Call, desk: Desk) -> dict[str, Any]:
         "environment": _environment(desk.environment),
         "params": _known(desk.params, "params"),
         "seed": desk.rng.getrandbits(32),
+        "fencing_tokens": dict(desk.fencing_tokens()),
         "task": call.task,
         "attempt": call.attempt,
         "item": call.item,

@@ -120,6 +120,8 @@ class RunState:
         self.paused = False
         self.paused_by: str | None = None  # the reason, of which the machine knows `signal`
         self.outcome: ev.OutcomeDecided | None = None
+        self.locks: dict[str, int] = {}  # the epochs of those that it has
+        self.epochs: dict[str, int] = {}  # the last of each that it has ever had
         self.began: ev.RunStarted | None = None
         self.count = 0
         self.failures: dict[str, None] = {}
@@ -163,6 +165,7 @@ class RunState:
         }
         return {
             "run": (self.status, self.intent, self.cause, self.paused, self.count, self.open),
+            "locks": [self.locks, self.epochs],
             "failures": [list(self.failures), self.deferred, list(self.held)],
             "tasks": tasks,
         }
@@ -215,6 +218,12 @@ class RunState:
 
     def _run_finished(self, event: ev.RunFinished) -> None:
         self.move(event.status)  # pyright: ignore[reportArgumentType]
+
+    def _lock_acquired(self, event: ev.LockAcquired) -> None:
+        self.locks[event.resource] = self.epochs[event.resource] = event.epoch
+
+    def _lock_released(self, event: ev.LockReleased) -> None:
+        self.locks.pop(event.resource, None)
 
     # Changes to a task --------------------------------------------------------------------
 
@@ -436,6 +445,8 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.HoldReleased: RunState._hold_released,
     ev.OutcomeDecided: RunState._outcome_decided,
     ev.RunFinished: RunState._run_finished,
+    ev.LockAcquired: RunState._lock_acquired,
+    ev.LockReleased: RunState._lock_released,
     ev.TaskStarted: RunState._task_started,
     ev.TaskSucceeded: RunState._task_succeeded,
     ev.AttemptFailed: RunState._attempt_failed,
