@@ -19,7 +19,8 @@
     │   ├── LockLost                        somebody else has it by now
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
-    └── HTTPError                           a request gave no usable answer
+    ├── HTTPError                           a request gave no usable answer
+    └── MetricError                         a source of metrics gave no usable answer
 
     RunStopping (BaseException)             a wait was cut short because the run is stopping
 
@@ -47,6 +48,7 @@ __all__ = [
     "LockError",
     "LockHeld",
     "LockLost",
+    "MetricError",
     "Phase",
     "PollTimeout",
     "ProbeError",
@@ -279,6 +281,20 @@ class HTTPError(PyflowError):
         self.phase: Phase = phase
         self.reason = reason
         super().__init__(f"{url}: {reason} (while at: {phase})")
+
+
+class MetricError(PyflowError):
+    """A source of metrics gave no usable answer: it failed, or what it said makes no sense.
+
+    Contrast an empty answer, which is no error: there is no data. `source`
+    says who was asked, `query` what, and `reason` what went wrong.
+    """
+
+    def __init__(self, source: str, query: str, reason: str) -> None:
+        self.source = source
+        self.query = query
+        self.reason = reason
+        super().__init__(f"{source} cannot answer {shown(query)}: {reason}")
 
 
 class RunStopping(BaseException):
