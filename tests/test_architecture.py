@@ -22,6 +22,7 @@ ROOMS = [
     ("record", "define", "polling"),
     ("probes",),
     ("metrics",),
+    ("analysis",),
     ("run",),
     ("testing",),
 ]

@@ -51,15 +51,20 @@ def reduced(samples: Sequence[Sample], take: Reduce) -> float:
 
 
 def bound_problems(
-    *, above: Any, below: Any, take: object, names: tuple[str, str] = ("above", "below")
+    *,
+    above: Any,
+    below: Any,
+    take: object,
+    names: tuple[str, str] = ("above", "below"),
+    nested: bool = True,
 ) -> list[str]:
-    """Return what is wrong with bounds."""
+    """Return what is wrong with bounds; where they are *nested*, a value has to lie between them."""
     problems = [
         f"{name}={shown(bound)} must be a finite number"
         for name, bound in zip(names, (above, below), strict=True)
         if bound is not None and not _is_finite(bound)
     ]
-    if not problems and above is not None and below is not None and above >= below:
+    if nested and not problems and above is not None and below is not None and above >= below:
         problems.append(f"nothing is above {above!r} and below {below!r}; swap them")
     if take not in get_args(Reduce):
         problems.append(f"take={shown(take)} must be one of {', '.join(get_args(Reduce))}")

@@ -1,0 +1,6 @@
+"""Judges: each says from the data of two arms whether the canary is worse."""
+
+from pyflow.analysis.judges.protocol import Judge
+from pyflow.analysis.judges.sequential import Sequential
+
+__all__ = ["Judge", "Sequential"]
