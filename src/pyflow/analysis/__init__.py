@@ -1,10 +1,12 @@
 """Analysis: is the new version worse, and how sure is that?
 
+<<<<<<< HEAD
 Checks ask sources of metrics and judge the answers; `analysis` makes a task
 of them; `replay` derives every verdict of an audit trail again.
 """
 
 from pyflow.analysis.checks import Alarm, Arms, Check, Compare, CompareValues, Custom, Threshold
+from pyflow.analysis.judges.fixed import FixedSample
 from pyflow.analysis.judges.protocol import Judge
 from pyflow.analysis.judges.sequential import Sequential
 from pyflow.analysis.policies import extend, retry
@@ -21,6 +23,7 @@ __all__ = [
     "CompareValues",
     "Counts",
     "Custom",
+    "FixedSample",
     "Judge",
     "Judgement",
     "Limits",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.judges.limits import ROUNDING, percent
@@ -11,12 +12,12 @@ from pyflow.analysis.verdicts import Judgement, Verdict
 from pyflow.frozen import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyflow.analysis.judges.estimates import Estimate, Scale
     from pyflow.analysis.judges.limits import Side
 
-__all__ = ["decide", "doubted", "told"]
+__all__ = ["decide", "doubted", "strays", "told"]
 
 P_LEAST = 1e-300
 EVIDENCE_LOG_MAX = 690.0
@@ -127,8 +128,9 @@ def told(size: float, scale: Scale) -> str:
 
 def doubted(
     found: Judgement,
-    spread: tuple[float, float, float],
+    strays: tuple[Sequence[float], Sequence[float]],
     limit: float,
+    evidence: Callable[[Sequence[float], Sequence[float]], float],
     *,
     alpha: float,
     most: float,
@@ -136,18 +138,25 @@ def doubted(
     """Turn a pass into doubt where one arm varies more than *most* times as much as the other.
 
     Means and ranks do not speak for that: half of the requests may be slower
-    and half faster. It has to be evident, and points have to stray by more
-    than *limit*.
+    and half faster. Points have to stray from their median by more than
+    *limit*, and *evidence*, a logarithm, has to say that this is no chance.
     """
-    one, other, evidence = spread
-    ratio = one / other if other > 0 else None
-    found = replace(found, spread=ratio)
+    one, other = (math.fsum(arm) / len(arm) for arm in strays)
+    found = replace(found, spread=one / other if other > 0 else None)
     is_wide = max(one, other) > max(most * min(one, other), limit)
-    if not is_wide or evidence < math.log(2 / alpha):
+    if not is_wide or evidence(*strays) < math.log(2 / alpha):
         return found
-    times = (
-        "" if min(one, other) == 0 else f", by a factor of {max(one, other) / min(one, other):.3g}"
-    )
+    least = min(one, other)
+    times = f", by a factor of {max(one, other) / least:.3g}" if least > 0 else ""
     word = "more" if one > other else "less"
-    reason = f"the canary varies {word} than the baseline{times}, which a comparison of levels does not judge"
+    reason = (
+        f"the canary varies {word} than the baseline{times}, "
+        "which a comparison of levels does not judge"
+    )
     return replace(found, verdict="inconclusive", reason=reason)
+
+
+def strays(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return how far each point is from the median of its arm (Brown and Forsythe 1974)."""
+    centre, other = median(x), median(y)
+    return [abs(v - centre) for v in x], [abs(v - other) for v in y]

@@ -9,7 +9,6 @@ matter. For counts the scale is the rate itself.
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.analysis.stats import conditional, mixture
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pyflow.analysis.judges.limits import Side
     from pyflow.analysis.verdicts import Counts
 
-__all__ = ["Estimate", "Scale", "of_counts", "of_spread", "of_values", "transformed"]
+__all__ = ["Estimate", "Scale", "evidence_apart", "of_counts", "of_values", "transformed"]
 
 Scale: TypeAlias = Literal["rate", "log", "linear"]
 
@@ -33,6 +32,8 @@ POINTS_PER_RATIO = 16.0
 EVENTS_PER_RATIO = 8.0
 """How much data make the mixture as wide as the noise. They set for which sizes of sample the
 test is sharpest: here for changes of a third of a standard deviation, and of half the rate."""
+TOGETHER = 0.9
+"""The correlation from which on points of the two arms are pairs."""
 
 
 @frozen
@@ -126,6 +127,8 @@ def of_values(canary: Sequence[float], baseline: Sequence[float], scale: Scale) 
     """Return the difference of two means of at least two points each, on their scale."""
     one, other = summed_up(canary), summed_up(baseline)
     unit = abs(other.mean) if scale == "linear" else 1.0
+    if (pairs := _paired(canary, baseline, one, other)) is not None:
+        return _of_pairs(pairs, scale, unit)
     correlation = neighbours(one, other)
     z, variance, ratio = _difference(one, other, correlation)
     apart = z * math.sqrt(variance) if variance > 0 else one.mean - other.mean
@@ -136,20 +139,53 @@ def of_values(canary: Sequence[float], baseline: Sequence[float], scale: Scale) 
     return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation)
 
 
-def of_spread(canary: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
-    """Return how far the points of either arm stray from its median, and the evidence for that.
+def _paired(
+    canary: Sequence[float], baseline: Sequence[float], one: Arm, other: Arm
+) -> list[float] | None:
+    """Return the differences of points made at the same time, where the arms move together.
 
-    The evidence is the logarithm of that for one straying more.
-
-    The distances are compared as the values themselves are (Brown and
-    Forsythe 1974), so this holds at every look too.
+    Load that comes and goes moves both arms; it says nothing of the canary,
+    and it is gone from their differences. Arms are taken for paired where they
+    are correlated as series that have nothing to do with each other hardly
+    ever are.
     """
-    one, other = (
-        summed_up([abs(value - centre) for value in arm])
-        for arm, centre in ((canary, median(canary)), (baseline, median(baseline)))
+    if len(canary) != len(baseline) or not one.squares or not other.squares:
+        return None
+    together = math.fsum(
+        (a - one.mean) * (b - other.mean) for a, b in zip(canary, baseline, strict=True)
     )
+    if together < TOGETHER * math.sqrt(one.squares) * math.sqrt(other.squares):
+        return None
+    return [a - b for a, b in zip(canary, baseline, strict=True)]
+
+
+def _of_pairs(pairs: list[float], scale: Scale, unit: float) -> Estimate:
+    """Return the mean difference of pairs of points."""
+    arm = summed_up(pairs)
+    correlation = neighbours(arm)
+    variance = inflation(correlation) * arm.squares / (arm.size - 1) / arm.size
+    ratio = arm.size / POINTS_PER_RATIO
+    most = arm.size * math.log(2.0)
+    apart = arm.mean
+    if variance == 0.0 and abs(apart) <= 1e-12 * unit:
+        apart = 0.0
+    z = apart / math.sqrt(variance) if variance > 0 else 0.0
+    ends = [
+        math.copysign(most, sign * apart)
+        if z == 0.0 != apart
+        else min(mixture.log_evidence(sign * z, ratio), most)
+        for sign in (1, -1)
+    ]
+    method = f"mixture SPRT of paired differences, {scale} scale"
+    evidence = (ends[0], ends[1])
+    return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation)
+
+
+def evidence_apart(canary: Sequence[float], baseline: Sequence[float]) -> float:
+    """Return the logarithm of the evidence that the means of two series differ, either way."""
+    one, other = summed_up(canary), summed_up(baseline)
     z, _, ratio = _difference(one, other, neighbours(one, other))
-    return one.mean, other.mean, _evidence(abs(z), abs(one.mean - other.mean), ratio, one, other)
+    return _evidence(abs(z), abs(one.mean - other.mean), ratio, one, other)
 
 
 def _rounding(one: Arm, other: Arm, scale: Scale) -> float:

@@ -14,7 +14,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.judges import estimates
-from pyflow.analysis.judges.deciding import decide, doubted
+from pyflow.analysis.judges.deciding import decide, doubted, strays
 from pyflow.analysis.judges.limits import (
     checked,
     counts_problem,
@@ -124,6 +124,11 @@ class Sequential:
         )
         if found.verdict != "pass":
             return found
-        spread = estimates.of_spread(x, y)
-        limit = min(estimate.limit(side) for side in limits)
-        return doubted(found, spread, limit, alpha=self.alpha, most=self.max_spread)
+        return doubted(
+            found,
+            strays(x, y),
+            min(estimate.limit(side) for side in limits),
+            estimates.evidence_apart,
+            alpha=self.alpha,
+            most=self.max_spread,
+        )

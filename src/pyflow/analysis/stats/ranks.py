@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.stats import normal
@@ -14,9 +12,9 @@ from pyflow.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MannWhitney", "cles", "mann_whitney", "pairs_above"]
+__all__ = ["MannWhitney", "below", "cles", "mann_whitney", "not_above", "pairs_above", "variance"]
 
-EXACT_PAIRS_MAX = 400
+EXACT_PAIRS_MAX = 256
 
 
 @frozen
@@ -43,7 +41,7 @@ class MannWhitney:
 
 def pairs_above(x: Sequence[float], y: Sequence[float]) -> float:
     """Return in how many pairs a point of sorted *x* is above one of sorted *y*, ties for half."""
-    return (sum(map(partial(bisect_left, y), x)) + sum(map(partial(bisect_right, y), x))) / 2
+    return (sum(below(x, y, 0.0)) + sum(not_above(x, y, 0.0))) / 2
 
 
 def cles(x: Sequence[float], y: Sequence[float]) -> float:
@@ -60,18 +58,19 @@ def mann_whitney(
     there are at most `EXACT_PAIRS_MAX` pairs or *exact* asks for it;
     otherwise normal, with the variance corrected for ties (Lehmann 1975).
     """
-    u = pairs_above(sorted(x), sorted(y))
-    ties = _ties(x, y)
+    x, y = sorted(x), sorted(y)
+    u = pairs_above(x, y)
+    ties = _ties(sorted(x + y))
     if exact or (exact is None and len(x) * len(y) <= EXACT_PAIRS_MAX):
         return MannWhitney(u, *_exact_tails(u, len(x), len(y), ties), is_exact=True)
     return MannWhitney(u, *_normal_tails(u, len(x), len(y), ties), is_exact=False)
 
 
-def _ties(x: Sequence[float], y: Sequence[float]) -> list[int]:
+def _ties(merged: Sequence[float]) -> Sequence[int]:
     """Return how many points share each value, in the order of the values."""
-    counts = Counter(x)
-    counts.update(y)
-    return [counts[value] for value in sorted(counts)]
+    if len(set(merged)) == len(merged):
+        return (1,) * len(merged)
+    return tuple(Counter(merged).values())
 
 
 def variance(m: int, n: int, ties: Sequence[int]) -> float:
@@ -92,33 +91,67 @@ def _normal_tails(u: float, m: int, n: int, ties: Sequence[int]) -> tuple[float,
 def _exact_tails(u: float, m: int, n: int, ties: Sequence[int]) -> tuple[float, float]:
     """Return P(U ≥ *u*) and P(U ≤ *u*) over all ways to deal the ranks.
 
-    For each number of points dealt, one long integer holds how often each sum
-    of doubled ranks comes up, in fields that are wide enough never to carry.
+    For each number of points dealt to x so far, one long integer holds in how
+    many ways each value of U comes up, in fields that are wide enough never to
+    carry. Ties make halves, so U is doubled unless every tie is of an odd
+    number of points, where halves come in pairs.
     """
     whole = math.comb(m + n, m)
-    width = whole.bit_length()
+    width = whole.bit_length() + 1
+    unit = 2 if all(tie % 2 for tie in ties) else 1
     dealt = [1] + [0] * m
-    below = 0
+    seen = 0
     for tie in ties:
-        rank = 2 * below + tie + 1
-        for _ in range(tie):
-            for number in range(min(m, below + tie), 0, -1):
-                dealt[number] += dealt[number - 1] << (rank * width)
-        below += tie
-    # U = sum of ranks - m (m + 1) / 2, and the ranks here are doubled.
-    wanted = round(2 * u) + m * (m + 1)
-    up_to = dealt[m] & ((1 << ((wanted + 1) * width)) - 1)
-    under = dealt[m] & ((1 << (wanted * width)) - 1)
+        for had in range(min(m, seen), -1, -1):
+            ways = dealt[had]
+            for more in range(1, min(tie, m - had) + 1):
+                # They beat those of y below them, and halve with those of y in their tie.
+                doubled = more * (2 * (seen - had) + tie - more)
+                times = math.comb(tie, more) * ways
+                dealt[had + more] += times << (doubled // unit * width)
+        seen += tie
+    at = round(2 * u) // unit
+    under = dealt[m] & ((1 << (at * width)) - 1)
+    up_to = dealt[m] & ((1 << ((at + 1) * width)) - 1)
     fewer = _sum_of_fields(under, width)
     return (whole - fewer) / whole, _sum_of_fields(up_to, width) / whole
 
 
 def _sum_of_fields(number: int, width: int) -> int:
-    """Return the sum of the fields of *number*: its residue modulo 2^width - 1, kept apart from 0."""
-    fields = 0
-    mask = (1 << width) - 1
-    data = number
-    while data:
-        fields += data & mask
-        data >>= width
-    return fields
+    """Return the sum of the fields of *number*.
+
+    Two to the power of the width is one modulo itself less one, so that is
+    the residue; the sum is at most `comb`, which is less.
+    """
+    return number % ((1 << width) - 1)
+
+
+def below(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]:
+    """Return for each point of *x* the place in *y* from which on differences are below *pivot*.
+
+    Both are sorted, so one walk along both does.
+    """
+    ends = [*y, math.inf]
+    place, end = 0, ends[0]
+    places: list[int] = []
+    for a in x:
+        edge = a - pivot
+        while end <= edge:
+            place += 1
+            end = ends[place]
+        places.append(place)
+    return places
+
+
+def not_above(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]:
+    """Return the same, for differences that are *pivot* or below."""
+    ends = [*y, math.inf]
+    place, end = 0, ends[0]
+    places: list[int] = []
+    for a in x:
+        edge = a - pivot
+        while end < edge:
+            place += 1
+            end = ends[place]
+        places.append(place)
+    return places
