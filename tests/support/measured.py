@@ -62,7 +62,7 @@ def traffic(canary_rate: float, baseline_rate: float = 0.01, per_s: float = 20.0
 def workflow_of(checks: Sequence[Any], **options: Any) -> pyflow.Workflow:
     """Return a workflow whose one task is the analysis."""
     workflow = pyflow.Workflow("rollout", on_failure=options.pop("on_failure", "rollback"))
-    given = {"canary": "2.0", "baseline": "1.0", **options}
+    given: dict[str, Any] = {"canary": "2.0", "baseline": "1.0", **options}
     workflow.add_task("analyse", analysis(checks, **given), effect=False)
     return workflow
 

@@ -1,6 +1,5 @@
 """Analysis: is the new version worse, and how sure is that?
 
-<<<<<<< HEAD
 Checks ask sources of metrics and judge the answers; `analysis` makes a task
 of them; `replay` derives every verdict of an audit trail again.
 """

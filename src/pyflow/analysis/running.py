@@ -8,11 +8,11 @@ there, so it goes on at the measurement where it stopped.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from pyflow.analysis.book import Book, Line, Outcome
 from pyflow.analysis.checks.base import Arms, Check, Look, has_place
-from pyflow.analysis.policies import policy_problems
+from pyflow.analysis.policies import Ending
 from pyflow.analysis.scoring import Scoring
 from pyflow.errors import AnalysisFailed, AnalysisHeld, DefinitionError, PyflowError, shown
 from pyflow.record.events import MeasurementTaken
@@ -21,7 +21,6 @@ from pyflow.record.values import encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from pyflow.analysis.policies import Ending
     from pyflow.run.context import AsyncContext
 
 __all__ = ["analysis"]
@@ -29,6 +28,8 @@ __all__ = ["analysis"]
 Version: TypeAlias = "str | Callable[[AsyncContext], str] | None"
 """A version, or a function that finds it out, from the run's parameters for example."""
 
+DUE_S = 0.001
+"""How early a measurement may be, in seconds: what is left of a wait may be too little to wait."""
 LOOK_S = 5.0
 """How often an analysis that waits asks whether it is to end, in seconds."""
 
@@ -123,7 +124,7 @@ class _Running:
             if self.until is not None and self.until(self.ctx):
                 return True
             left_s = due_s - (self.now() - self.began)
-            if left_s <= 0:
+            if left_s < DUE_S:
                 return False
             await self.ctx.sleep(left_s if self.until is None else min(left_s, LOOK_S))
 
@@ -197,7 +198,9 @@ def _problems(checks: list[Any], *, until: object, fail: object, unsure: object)
         problems.append("it would never end; give a check count=, or the analysis until=")
     if until is not None and not callable(until):
         problems.append(f"until={shown(until)} must be a function of the context")
-    problems += [p for p in policy_problems(fail=fail, unsure=unsure) if isinstance(fail, str)]
+    for name, ending in (("fail", fail), ("unsure", unsure)):
+        if ending not in get_args(Ending):
+            problems.append(f"{name}={shown(ending)} must be 'abort' or 'hold'")
     return problems
 
 

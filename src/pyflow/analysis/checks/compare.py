@@ -15,7 +15,14 @@ from pyflow.analysis.checks.base import (
     query_problems,
     source_problems,
 )
-from pyflow.analysis.checks.judging import judge_data, judge_of, judge_problems
+from pyflow.analysis.checks.judging import (
+    judge_data,
+    judge_of,
+    judge_problems,
+    looks_of,
+    looks_problems,
+    too_early,
+)
 from pyflow.analysis.checks.series import ARMS, growth, read_new, seen, window_problems
 from pyflow.analysis.judges.sequential import Sequential
 from pyflow.analysis.verdicts import Counts, Judgement
@@ -96,6 +103,7 @@ class Compare(Check):
         if not problems:
             problems += _place_problems(errors=self.errors, requests=self.requests)
             problems += limit_problems(self)
+            problems += looks_problems(self.judge_with, self.count, self.interval)
         self._check(problems, name=str(self.errors))
         if problems := window_problems(self.window, self.interval):
             raise DefinitionError("Compare", problems)
@@ -111,6 +119,7 @@ class Compare(Check):
             "counts": self.counts,
             "missing_errors": self.missing_errors,
             "judge": judge_data(self.judge_with),
+            **looks_of(self.judge_with, self.count),
         }
 
     @property
@@ -172,6 +181,8 @@ def judged(
         return empty(f"no new sample of the {', of the '.join(missing)}")
     if not all(seen(looks[:-1], arm, "requests") for arm in ARMS):
         return None
+    if (early := too_early(settings, _measured(looks))) is not None:
+        return early
     totals = settings["counts"] == "totals"
     counted: dict[str, Counts] = {}
     for arm in ARMS:
@@ -184,6 +195,11 @@ def judged(
     return judge.judge_counts(
         counted["canary"], counted["baseline"], max_increase=settings["max_increase"]
     )
+
+
+def _measured(looks: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many of *looks* found something in both arms, the opening one left out."""
+    return sum(all(seen([look], arm, "requests") for arm in ARMS) for look in looks) - 1
 
 
 def _place_problems(**queries: str) -> list[str]:

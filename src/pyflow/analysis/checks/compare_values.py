@@ -15,7 +15,14 @@ from pyflow.analysis.checks.base import (
     query_problems,
     source_problems,
 )
-from pyflow.analysis.checks.judging import judge_data, judge_of, judge_problems
+from pyflow.analysis.checks.judging import (
+    judge_data,
+    judge_of,
+    judge_problems,
+    looks_of,
+    looks_problems,
+    too_early,
+)
 from pyflow.analysis.checks.series import ARMS, read_new, seen, window_problems
 from pyflow.analysis.judges.sequential import Sequential
 from pyflow.errors import DefinitionError, shown
@@ -88,7 +95,7 @@ class CompareValues(Check):
             )
         except DefinitionError as error:
             return [str(error)]
-        return []
+        return looks_problems(self.judge_with, self.count, self.interval)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -99,6 +106,7 @@ class CompareValues(Check):
             "max_increase": self.max_increase,
             "max_decrease": self.max_decrease,
             "judge": judge_data(self.judge_with),
+            **looks_of(self.judge_with, self.count),
         }
 
     @property
@@ -146,6 +154,9 @@ def judged(
         return empty(f"no new sample of the {' and of the '.join(missing)}")
     if not all(seen(looks[:-1], arm) for arm in ARMS):
         return None
+    measured = sum(all(seen([look], arm) for arm in ARMS) for look in looks) - 1
+    if (early := too_early(settings, measured)) is not None:
+        return early
     values = {arm: [value for _, value in seen(looks, arm)[1:]] for arm in ARMS}
     return judge.judge_values(
         values["canary"],

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyflow.analysis.judges as ours
 from pyflow.analysis.judges.protocol import Judge
+from pyflow.analysis.verdicts import Judgement
 from pyflow.errors import DefinitionError, shown
 from pyflow.frozen import Frozen, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["judge_data", "judge_of", "judge_problems"]
+__all__ = ["judge_data", "judge_of", "judge_problems", "looks_of", "looks_problems", "too_early"]
 
 
 def judge_problems(judge: object) -> list[str]:
@@ -45,6 +46,26 @@ def judge_of(data: Mapping[str, Any]) -> Judge:
             [f"the judge {data['name']!r} is none of pyflow's; its verdicts stand as read"],
         )
     return cls(**data["options"])
+
+
+def looks_of(judge: Judge, count: int | None) -> dict[str, int]:
+    """Return, for a judge that looks once, after how many measurements; else nothing."""
+    return {"looks": count or 1} if isinstance(judge, ours.FixedSample) else {}
+
+
+def looks_problems(judge: Judge, count: int | None, interval: object) -> list[str]:
+    """Return why a judge that looks once would not know when."""
+    if looks_of(judge, count) and interval is not None and count is None:
+        return [f"{type(judge).__name__} looks once, after the last measurement; give count="]
+    return []
+
+
+def too_early(settings: Mapping[str, Any], measured: int) -> Judgement | None:
+    """Return what a judge that looks once says of a look before the last, or None."""
+    looks = settings.get("looks", 0)
+    if measured >= looks:
+        return None
+    return Judgement("inconclusive", f"it is judged once, after {looks} measurements", "none")
 
 
 def _options(judge: Judge) -> tuple[str, ...]:

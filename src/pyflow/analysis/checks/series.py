@@ -65,7 +65,9 @@ def seen(looks: Sequence[Mapping[str, Any]], *path: str) -> list[list[Any]]:
 
 
 def window_problems(window: Span, interval: Span | None) -> list[str]:
-    """Return why a window loses what happened between two looks, if it does."""
-    if interval is not None and seconds(window) < seconds(interval):
+    """Return why a comparison has no second look, or loses what happened between two, if it does."""
+    if interval is None:
+        return ["it needs interval=: counting begins with the opening measurement"]
+    if seconds(window) < seconds(interval):
         return [f"window={window!r} is shorter than interval={interval!r}, and would lose samples"]
     return []
