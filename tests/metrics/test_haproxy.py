@@ -19,17 +19,17 @@ from support.sources import HOUR, MINUTE, NOON, Standing, ask, seconds_before_no
 
 HEAD = (
     "# pxname,svname,scur,stot,econ,status,weight,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,"
-    "hrsp_other,rtime,check_status,\n"
+    "hrsp_other,rtime,check_status,eresp,\n"
 )
 
 
 def stats(errors: int = 3) -> str:
     """Return what `show stat` says."""
     rows = [
-        "http,FRONTEND,0,210,,OPEN,,0,190,0,5,15,0,,,",
-        f"shop,old-1,0,100,0,UP,90,0,90,0,5,{errors},0,12,L7OK,",
-        "shop,new-1,1,60,0,UP,10,0,50,0,0,10,0,30,L7OK,",
-        "shop,new-2,2,50,0,UP,10,0,45,0,0,5,0,40,L7OK,",
+        "http,FRONTEND,0,210,,OPEN,,0,190,0,5,15,0,,,,",
+        f"shop,old-1,0,100,0,UP,90,0,90,0,5,{errors},0,12,L7OK,0,",
+        "shop,new-1,1,60,4,UP,10,0,50,0,0,10,0,30,L7OK,2,",
+        "shop,new-2,2,50,0,UP,10,0,45,0,0,5,0,40,L7OK,0,",
         "shop,BACKEND,0,210,0,UP,100,0,185,0,5,18,0,,,",
         "other,old-1,0,9,0,UP,1,0,9,0,0,0,0,,,",
     ]
@@ -85,9 +85,9 @@ class TestQuery:
         [
             ("requests old-1", 98),
             ("errors old-1", 3),
-            ("errors new-1", 10),
-            ("errors new-*", 15),
-            ("requests new-*", 110),
+            ("errors new-1", 16),
+            ("errors new-*", 21),
+            ("requests new-*", 116),
             ("hrsp_4xx old-1", 5),
             ("scur new-*", 3),
             ("rtime new-2", 40),
@@ -193,7 +193,7 @@ class TestQuery:
 
         found, request = asyncio.run(run())
 
-        assert values(found) == [15]
+        assert values(found) == [21]
         assert request.startswith(b"GET /stats;csv ")
 
     def test_page_is_gone(self) -> None:

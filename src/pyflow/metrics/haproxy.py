@@ -25,7 +25,10 @@ __all__ = ["HAProxyStats"]
 
 BYTES_MAX = 16 * 2**20
 CODES = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
-FIGURES = {"requests": CODES, "errors": ("hrsp_5xx",)}
+UNANSWERED = ("econ", "eresp")
+FIGURES = {"requests": (*CODES, *UNANSWERED), "errors": ("hrsp_5xx", *UNANSWERED)}
+"""A server that takes no connection, or breaks one off, has no answer that its
+``hrsp_5xx`` would count: HAProxy answers in its place, and counts ``econ`` or ``eresp``."""
 NOT_ADDED = ("qtime", "ctime", "rtime", "ttime", "weight", "status", "check_status")
 HEAD = "# pxname,svname,"
 
@@ -36,10 +39,10 @@ class HAProxyStats:
 
     A query is a figure and the name of a server, such as ``errors shop-2.0``.
     The name may be a pattern: ``errors shop-2.0-*`` adds its servers up. The
-    figures are running totals: ``requests`` (answers of every status),
-    ``errors`` (answers 5xx, those included that HAProxy itself gives where a
-    server does not), or any column of ``show stat``, such as ``hrsp_4xx``,
-    ``econ`` or ``scur``.
+    figures are running totals: ``requests`` (every request that was sent to
+    it), ``errors`` (those that it answered with 5xx, or not at all because it
+    took no connection or broke it off), or any column of ``show stat``, such
+    as ``hrsp_4xx`` or ``scur``.
 
     HAProxy knows the present alone, so this source remembers what it has
     read: a window holds the readings that were made in it. A server that is
