@@ -59,9 +59,11 @@ def drawn(plot: Plot) -> str:
         return across, HEIGHT - BOTTOM - y / y_most * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="Helvetica, Arial, sans-serif" font-size="12" role="img" '
-        f'aria-label="{plot.title}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+            f'font-family="Helvetica, Arial, sans-serif" font-size="12" role="img" '
+            f'aria-label="{plot.title}">'
+        ),
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold" fill="#222222">{plot.title}</text>',
     ]
