@@ -1,44 +1,63 @@
-"""Holm's procedure: several tests at once, and one error rate for all of them together.
+"""Many checks, one error rate: Holm's correction of what they found.
 
-Source: S. Holm, "A simple sequentially rejective multiple test procedure",
-Scandinavian Journal of Statistics 6 (1979). With p-values that hold at every
-look, so does the procedure.
+Twenty checks that each abort a healthy canary once in twenty times abort it
+two times in three. Holm's procedure (1979) holds the smallest p-value against
+alpha / m, the next against alpha / (m - 1), and so on until one is too large;
+whatever depends on whatever, the probability that any of the failures is a
+false one stays at alpha. P-values of sequential judges hold at every look, and
+so does this.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyflow.errors import DefinitionError, shown
 from pyflow.frozen import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from pyflow.analysis.verdicts import Judgement
 
-__all__ = ["held_back", "rejected"]
+__all__ = ["corrected", "rejected"]
 
 
-def rejected(p_value: float, others: Sequence[float], *, alpha: float) -> bool:
-    """Return whether the hypothesis with *p_value* is rejected, tested beside *others*.
+def rejected(p_values: Mapping[str, float], *, alpha: float) -> frozenset[str]:
+    """Return the names whose p-values are small enough, all of them considered.
 
-    The smallest of n p-values is held against alpha/n, the next against
-    alpha/(n-1), and so on, up to the one that does not stand.
+    Raises:
+        DefinitionError: *alpha* is not between 0 and 1.
     """
-    ordered = sorted([p_value, *others])
-    for number, p in enumerate(ordered):
-        if p > alpha / (len(ordered) - number):
-            return False
-        if p == p_value:
-            return True
-    raise AssertionError("unreachable: p_value is among them")
+    if not 0 < alpha < 1:
+        raise DefinitionError("alpha", [f"{shown(alpha)} must be between 0 and 1"])
+    found: list[str] = []
+    for name in sorted(p_values, key=lambda name: (p_values[name], name)):
+        if p_values[name] > alpha / (len(p_values) - len(found)):
+            break
+        found.append(name)
+    return frozenset(found)
 
 
-def held_back(found: Judgement, others: Sequence[float], *, alpha: float | None) -> Judgement:
-    """Return *found*, inconclusive where it fails on evidence that does not hold beside *others*."""
-    if found.verdict != "fail" or found.p_value is None or alpha is None:
-        return found
-    if rejected(found.p_value, others, alpha=alpha):
-        return found
-    reason = f"{found.reason}; among {len(others) + 1} comparisons that may be chance"
-    return replace(found, verdict="inconclusive", reason=reason)
+def corrected(judgements: Mapping[str, Judgement], *, alpha: float) -> dict[str, Judgement]:
+    """Return *judgements* with those failures taken back that many checks explain.
+
+    A failure whose p-value does not stand beside the others becomes
+    `inconclusive`. Judgements without a p-value, as of thresholds, are neither
+    changed nor counted.
+
+    Raises:
+        DefinitionError: *alpha* is not between 0 and 1.
+    """
+    p_values = {name: j.p_value for name, j in judgements.items() if j.p_value is not None}
+    standing = rejected(p_values, alpha=alpha)
+    return {
+        name: replace(
+            judgement,
+            verdict="inconclusive",
+            reason=f"{judgement.reason}; not enough beside {len(p_values) - 1} other checks",
+        )
+        if judgement.verdict == "fail" and name in p_values and name not in standing
+        else judgement
+        for name, judgement in judgements.items()
+    }

@@ -83,14 +83,13 @@ def simulate_judge(
         )
     limits = {"max_increase": max_increase, "max_decrease": max_decrease}
     source = random.Random(seed)  # noqa: S311 - a simulation, repeatable on purpose
+    drawn = traffic.drawing(looks=looks, effect=effect)
     failed: list[int] = []
     passed = decided = 0
     for _ in range(runs):
         fail: int | None = None
         first_pass: int | None = None
-        for look, found in enumerate(
-            _judged(judge, traffic.drawn(source, looks=looks, effect=effect), limits), 1
-        ):
+        for look, found in enumerate(_judged(judge, drawn(source), limits), 1):
             if found.verdict == "pass" and first_pass is None:
                 first_pass = look
             if found.verdict == "fail":

@@ -52,16 +52,23 @@ class Requests:
         if problems:
             raise DefinitionError("Requests", problems)
 
-    def drawn(
-        self, random: random.Random, *, looks: int, effect: float
-    ) -> Iterator[tuple[Counts, Counts]]:
-        """Yield the counts up to each look; the canary's rate is higher by *effect*."""
-        canary = _binomial(self.canary, min(max(self.rate + effect, 0.0), 1.0), random)
-        baseline = _binomial(self.baseline, self.rate, random)
-        one = other = 0
-        for look in range(1, looks + 1):
-            one, other = one + canary(), other + baseline()
-            yield Counts(one, look * self.canary), Counts(other, look * self.baseline)
+    def drawing(
+        self, *, looks: int, effect: float
+    ) -> Callable[[random.Random], Iterator[tuple[Counts, Counts]]]:
+        """Return what draws a comparison: the counts up to each look.
+
+        The canary's rate is higher by *effect*, as far as a rate can be.
+        """
+        canary = _binomial(self.canary, min(max(self.rate + effect, 0.0), 1.0))
+        baseline = _binomial(self.baseline, self.rate)
+
+        def drawn(random: random.Random) -> Iterator[tuple[Counts, Counts]]:
+            one = other = 0
+            for look in range(1, looks + 1):
+                one, other = one + canary(random), other + baseline(random)
+                yield Counts(one, look * self.canary), Counts(other, look * self.baseline)
+
+        return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +106,23 @@ class Points:
         if problems:
             raise DefinitionError("Points", problems)
 
-    def drawn(
-        self, random: random.Random, *, looks: int, effect: float
-    ) -> Iterator[tuple[list[float], list[float]]]:
-        """Yield the points up to each look; the canary's are higher by *effect*, relatively."""
+    def drawing(
+        self, *, looks: int, effect: float
+    ) -> Callable[[random.Random], Iterator[tuple[list[float], list[float]]]]:
+        """Return what draws a comparison: the points up to each look.
+
+        The canary's are higher by *effect*, relative to the baseline.
+        """
         opening = self.per_look if self.first is None else self.first
         size = opening + (looks - 1) * self.per_look
-        canary, baseline = self._series(random, size, effect), self._series(random, size, 0.0)
-        for upto in range(opening, size + 1, self.per_look):
-            yield canary[:upto], baseline[:upto]
+
+        def drawn(random: random.Random) -> Iterator[tuple[list[float], list[float]]]:
+            canary = self._series(random, size, effect)
+            baseline = self._series(random, size, 0.0)
+            for upto in range(opening, size + 1, self.per_look):
+                yield canary[:upto], baseline[:upto]
+
+        return drawn
 
     def _series(self, random: random.Random, size: int, effect: float) -> list[float]:
         fresh = self.sd * math.sqrt(1.0 - self.correlation**2)
@@ -125,10 +140,10 @@ Traffic: TypeAlias = Requests | Points
 """What can be drawn."""
 
 
-def _binomial(trials: int, chance: float, random: random.Random) -> Callable[[], int]:
-    """Return a function that draws how many of *trials* succeed, by inversion of a table."""
+def _binomial(trials: int, chance: float) -> Callable[[random.Random], int]:
+    """Return what draws how many of *trials* succeed, by inversion of a table."""
     if chance in (0.0, 1.0):
-        return lambda: round(trials * chance)
+        return lambda _: round(trials * chance)
     logs = (
         math.lgamma(trials + 1)
         - math.lgamma(k + 1)
@@ -138,7 +153,7 @@ def _binomial(trials: int, chance: float, random: random.Random) -> Callable[[],
         for k in range(_upper(trials, chance) + 1)
     )
     table = list(accumulate(math.exp(value) for value in logs))
-    return lambda: min(bisect_left(table, random.random()), len(table) - 1)
+    return lambda random: min(bisect_left(table, random.random()), len(table) - 1)
 
 
 def _upper(trials: int, chance: float) -> int:

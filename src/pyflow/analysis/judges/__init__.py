@@ -2,6 +2,7 @@
 
 from pyflow.analysis.judges.fixed import FixedSample
 from pyflow.analysis.judges.protocol import Judge
+from pyflow.analysis.judges.scored import Graded, Scored
 from pyflow.analysis.judges.sequential import Sequential
 
-__all__ = ["FixedSample", "Judge", "Sequential"]
+__all__ = ["FixedSample", "Graded", "Judge", "Scored", "Sequential"]
