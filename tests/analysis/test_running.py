@@ -266,6 +266,13 @@ class TestAlarm:
 
         assert verdicts(analysed(Alarm(Broken(), error="abort"))) == ["error"]
 
+    def test_stands_alone(self) -> None:
+        """A reading that cannot be had at all is an error for whoever judges it."""
+        found = Alarm.judge({}, [{"error": "down"}])
+
+        assert found is not None
+        assert found.verdict == "error"
+
     def test_refuses(self) -> None:
         """It takes a probe."""
         with pytest.raises(DefinitionError, match="no probe"):

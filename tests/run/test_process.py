@@ -165,6 +165,9 @@ class FakeDesk:
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         return {}
 
+    def measurements(self, task: str) -> list[Any]:
+        return []
+
     def block(self, make: Any) -> Any:
         raise NotImplementedError
 
