@@ -16,11 +16,11 @@ from pyflow.errors import DefinitionError, shown
 from pyflow.frozen import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyflow.analysis.verdicts import Judgement
 
-__all__ = ["corrected", "rejected"]
+__all__ = ["corrected", "held_back", "rejected"]
 
 
 def rejected(p_values: Mapping[str, float], *, alpha: float) -> frozenset[str]:
@@ -39,25 +39,37 @@ def rejected(p_values: Mapping[str, float], *, alpha: float) -> frozenset[str]:
     return frozenset(found)
 
 
+def held_back(found: Judgement, others: Sequence[float], *, alpha: float) -> Judgement:
+    """Return *found*, `inconclusive` where its failure does not stand beside *others*.
+
+    Args:
+        found: The judgement; one without a p-value, as of a threshold, stays.
+        others: The p-values of all other comparisons.
+        alpha: The probability that any of the failures is a false one.
+
+    Raises:
+        DefinitionError: *alpha* is not between 0 and 1.
+    """
+    if found.verdict != "fail" or found.p_value is None:
+        return found
+    p_values = {str(number): p for number, p in enumerate(others)} | {"": found.p_value}
+    if "" in rejected(p_values, alpha=alpha):
+        return found
+    reason = f"{found.reason}; not enough beside {len(others)} other checks"
+    return replace(found, verdict="inconclusive", reason=reason)
+
+
 def corrected(judgements: Mapping[str, Judgement], *, alpha: float) -> dict[str, Judgement]:
     """Return *judgements* with those failures taken back that many checks explain.
 
-    A failure whose p-value does not stand beside the others becomes
-    `inconclusive`. Judgements without a p-value, as of thresholds, are neither
-    changed nor counted.
+    Judgements without a p-value, as of thresholds, are neither changed nor counted.
 
     Raises:
         DefinitionError: *alpha* is not between 0 and 1.
     """
     p_values = {name: j.p_value for name, j in judgements.items() if j.p_value is not None}
-    standing = rejected(p_values, alpha=alpha)
+    rejected(p_values, alpha=alpha)
     return {
-        name: replace(
-            judgement,
-            verdict="inconclusive",
-            reason=f"{judgement.reason}; not enough beside {len(p_values) - 1} other checks",
-        )
-        if judgement.verdict == "fail" and name in p_values and name not in standing
-        else judgement
-        for name, judgement in judgements.items()
+        name: held_back(found, [p_values[n] for n in p_values if n != name], alpha=alpha)
+        for name, found in judgements.items()
     }

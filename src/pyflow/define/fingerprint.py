@@ -56,6 +56,7 @@ class Identities:
                 "name": workflow.name,
                 "on_failure": workflow.on_failure,
                 "locks": sorted(workflow.locks),
+                "on_locked": workflow.on_locked,
                 "max_parallel": workflow.max_parallel,
                 "params": [_param(param) for param in workflow.params.values()],
                 "tasks": list(digests.items()),

@@ -161,7 +161,7 @@ class FixedSample:
             found,
             method=f"Mann-Whitney, {'exact' if test.is_exact else 'normal'}",
             effect=change if math.isfinite(change) else None,
-            interval=(low / centre, high / centre) if centre > 0 else None,
+            interval=(_finite(low, centre), _finite(high, centre)),
             samples=samples,
             effective_samples=(samples[0] * worth, samples[1] * worth),
             shift=shift,
@@ -229,6 +229,11 @@ def _relative(change: float, level: float) -> float:
     if level > 0:
         return change / level
     return math.copysign(math.inf, change) if change else 0.0
+
+
+def _finite(change: float, level: float) -> float | None:
+    relative = _relative(change, level)
+    return relative if math.isfinite(relative) else None
 
 
 def _told(change: float, scale: Scale) -> str:

@@ -38,6 +38,7 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.FinalizerStarted("clean_up"),
     ev.FinalizerSucceeded("clean_up", 0.5),
     ev.FinalizerFailed("tell", ERROR, 1e-06),
+    ev.HolderAsked("service:shop/production", 1, "r1"),
     ev.LockReleased("service:shop/production", 1),
     ev.RunFinished("failed", 16),
 )
