@@ -32,6 +32,7 @@ PURE = (
     "mapping",
     "maps",
     "recovery",
+    "locking",
     "resuming",
     "retrying",
     "state",
