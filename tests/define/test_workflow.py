@@ -467,7 +467,7 @@ class TestWorkflow:
         assert workflow.check().nodes["a"].locks == ("c", "d")
         workflow.add_task("first", fn, locks=["a"])
         (said,) = problems(workflow)
-        assert "'first' takes the lock 'a' while its run may hold 'b' throughout and two" in said
+        assert "'first' takes the lock 'a' while its run may hold 'b' throughout, and two" in said
 
     def test_task_locks_in_turns(self) -> None:
         """One without an undo has given its lock back before whoever depends on it asks for one."""

@@ -320,7 +320,7 @@ class LockOrder:
     by: str | None
 
     def __str__(self) -> str:
-        who = f"for task {self.by!r}, whose undo needs it," if self.by is not None else "throughout"
+        who = f"for task {self.by!r}, whose undo needs it," if self.by is not None else "throughout,"
         return (
             f"task {self.task!r} takes the lock {self.lock!r} while its run may hold {self.held!r} "
             f"{who} and two runs that take locks in different orders could wait for each other "
