@@ -20,7 +20,10 @@
     │   ├── LockMoved                       somebody else has had it since
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
-    └── HTTPError                           a request gave no usable answer
+    ├── HTTPError                           a request gave no usable answer
+    ├── MetricError                         a source of metrics gave no usable answer
+    └── AnalysisFailed                      an analysis says that a rollout must not go on
+        └── AnalysisHeld                    it cannot say that it may, and asks for a person
 
     RunStopping (BaseException)             a wait was cut short because the run is stopping
 
@@ -30,7 +33,7 @@ same facts as attributes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from pyflow.protocols import Holder, Lease, Reading
 
 __all__ = [
+    "AnalysisFailed",
+    "AnalysisHeld",
     "CodecError",
     "DefinitionError",
     "EngineError",
@@ -49,6 +54,7 @@ __all__ = [
     "LockHeld",
     "LockLost",
     "LockMoved",
+    "MetricError",
     "Phase",
     "PollTimeout",
     "ProbeError",
@@ -299,6 +305,39 @@ class HTTPError(PyflowError):
         self.phase: Phase = phase
         self.reason = reason
         super().__init__(f"{url}: {reason} (while at: {phase})")
+
+
+class MetricError(PyflowError):
+    """A source of metrics gave no usable answer: it failed, or what it said makes no sense.
+
+    Contrast an empty answer, which is no error: there is no data. `source`
+    says who was asked, `query` what, and `reason` what went wrong.
+    """
+
+    def __init__(self, source: str, query: str, reason: str) -> None:
+        self.source = source
+        self.query = query
+        self.reason = reason
+        super().__init__(f"{source} cannot answer {shown(query)}: {reason}")
+
+
+class AnalysisFailed(PyflowError):
+    """An analysis says that a rollout must not go on.
+
+    `verdict` is what it came to, and `result` what became of each check.
+    """
+
+    def __init__(self, message: str, *, verdict: str, result: Mapping[str, Any]) -> None:
+        self.verdict = verdict
+        self.result = dict(result)
+        super().__init__(message)
+
+
+class AnalysisHeld(AnalysisFailed):
+    """An analysis cannot say that a rollout may go on, and asks for a person to decide.
+
+    Contrast `AnalysisFailed` itself: there, what was measured is reason enough.
+    """
 
 
 class RunStopping(BaseException):

@@ -9,10 +9,19 @@ that a plug-in author runs on their own implementation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pyflow.errors import LockError
@@ -37,6 +46,7 @@ __all__ = [
     "Reading",
     "Router",
     "Sample",
+    "Samples",
     "ServiceState",
 ]
 
@@ -356,6 +366,22 @@ class Sample:
     """What was measured. A source never gives NaN or an infinity: that is no sample."""
 
 
+class Samples(tuple[Sample, ...]):
+    """An answer that may come with words: what a source says beside its samples.
+
+    It is a plain tuple of samples in every other way.
+    """
+
+    notes: tuple[str, ...]
+    """Warnings of the source, and what was left out; for the audit trail."""
+
+    def __new__(cls, samples: Iterable[Sample] = (), notes: Iterable[str] = ()) -> Self:
+        """Make an answer of *samples*, in order of time, and *notes*."""
+        made = super().__new__(cls, samples)
+        made.notes = tuple(notes)
+        return made
+
+
 class MetricSource(Protocol):
     """**Protocol:** answers questions about what the service does under load."""
 
@@ -364,6 +390,12 @@ class MetricSource(Protocol):
     ) -> Sequence[Sample]:
         """Return the samples of *query* in the *window* that ends at *at* (now).
 
-        An empty answer means that there is no data; it is never zero.
+        An empty answer means that there is no data; it is never zero. One
+        that has to be explained, by warnings or by values that were left out,
+        is `Samples` with notes.
+
+        Raises:
+            MetricError: The source cannot be reached, refuses the query, or
+                answers what makes no sense.
         """
         ...

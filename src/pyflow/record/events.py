@@ -238,6 +238,8 @@ class AttemptFailed(TaskEvent):
     """True where it timed out on a thread that still runs."""
     kinds: list[str] | None = None
     """Qualified names of the exception's classes, where another try may follow."""
+    asks: bool | None = None
+    """True where a person is asked to decide, whatever `on_failure` says."""
 
 
 @frozen
@@ -575,6 +577,31 @@ class ReadingTaken(TaskEvent):
 
 
 @frozen
+class MeasurementTaken(TaskEvent):
+    """A check of an analysis measured what the service does, and judged it."""
+
+    kind: ClassVar[str] = "measurement_taken"
+    task: str
+    """The task that the analysis is."""
+    check: str
+    """Name of the check."""
+    number: int
+    """Which of its measurements, from 1; 0 where a comparison begins to count."""
+    verdict: str
+    """`pass`, `fail`, `inconclusive`, `no_data` or `error`."""
+    then: str
+    """What follows for the check: `go_on`, `again`, or how it ends."""
+    values: Any = None
+    """What was measured, as JSON data; a comparison rests on those of earlier looks too."""
+    judgement: dict[str, Any] | None = None
+    """The judgement of these values, with its reason."""
+    notes: list[str] | None = None
+    """What the source said besides."""
+    settings: dict[str, Any] | None = None
+    """How the check was made, with its opening measurement alone."""
+
+
+@frozen
 class Logged(TaskEvent):
     """A task said something."""
 
@@ -718,8 +745,10 @@ FREE_TEXT = frozenset(
         "evidence",
         "initiator",
         "items",
+        "judgement",
         "message",
         "note",
+        "notes",
         "origin",
         "output",
         "params",
@@ -727,7 +756,9 @@ FREE_TEXT = frozenset(
         "question",
         "reason",
         "resource",
+        "settings",
         "value",
+        "values",
     }
 )
 """The fields that hold words and data from outside, in which a secret may hide.
@@ -771,6 +802,7 @@ ALL: tuple[type[Event], ...] = (
     FinalizerFailed,
     ChangeRecorded,
     ReadingTaken,
+    MeasurementTaken,
     Logged,
     CheckpointSaved,
     ApprovalRequested,

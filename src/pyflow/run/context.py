@@ -13,6 +13,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pyflow.errors import LockError, ProbeError
+from pyflow.frozen import replace
 from pyflow.polling import Polled, poll
 from pyflow.record import events as ev
 from pyflow.record.values import encode
@@ -20,7 +21,7 @@ from pyflow.spans import Backoff, Span, seconds
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from pyflow.define.environment import Environment
     from pyflow.errors import TaskError
@@ -65,6 +66,10 @@ class Desk(Protocol):
 
     def fencing_tokens(self) -> Mapping[str, int]:
         """Return the epochs of the locks that the run has, by resource."""
+        ...
+
+    def measurements(self, task: str) -> Sequence[ev.MeasurementTaken]:
+        """Return what attempts of *task* that did not fail have measured."""
         ...
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
@@ -220,6 +225,18 @@ class Facts:
     def checkpoints(self) -> Mapping[str, Any]:
         """What this and earlier attempts of this task have saved."""
         return self._desk.checkpoints(self.task)
+
+    def record_measurement(self, measurement: ev.MeasurementTaken) -> None:
+        """Put a measurement in the audit trail, for a later attempt to find in `measurements`.
+
+        An analysis does it; see `pyflow.analysis`.
+        """
+        self._desk.note(replace(measurement, task=self.task))
+
+    @property
+    def measurements(self) -> Sequence[ev.MeasurementTaken]:
+        """What this attempt and interrupted ones have measured; an attempt that failed counts no more."""
+        return self._desk.measurements(self.task)
 
 
 class RecoveryFacts(Facts):

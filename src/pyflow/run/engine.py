@@ -10,11 +10,11 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from pyflow.ci import detect_ci, detect_initiator
+from pyflow.clock import SystemClock
 from pyflow.define.compiler import not_isolatable
 from pyflow.define.environment import Parameters, bind_params
 from pyflow.define.plan import Plan
@@ -76,14 +76,6 @@ INBOX_S = 0.5
 """How often an engine looks for what other processes ask of its runs, in seconds."""
 LOG = logging.getLogger("pyflow.locks")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """Return the present instant, in UTC."""
-        return datetime.now(UTC)
 
 
 class Engine(Asking):

@@ -43,6 +43,9 @@ class Failure:
     leftover: bool = False
     """Whether a thread is still running what timed out."""
 
+    asks: bool = False
+    """Whether a person is asked to decide, as by an analysis that is unsure."""
+
 
 # Happenings -------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class TaskState:
     __slots__ = (
         "allowed",
         "approved_by",
+        "asks",
         "attempt",
         "bad",
         "dependents",
@@ -44,6 +45,7 @@ class TaskState:
         "items",
         "items_open",
         "leftover",
+        "measured",
         "name",
         "node",
         "ok",
@@ -77,11 +79,13 @@ class TaskState:
         self.reason: str | None = None
         self.allowed = False  # it failed, and dependents take that for a skip
         self.approved_by: tuple[str, ...] = ()
+        self.asks = False  # its failure is a question to a person
         self.expired = False  # nobody has answered it in time
         self.repaired = False
         self.settled = False  # those who wait for it have been told
         self.leftover = False  # a thread still runs what has timed out
         self.repairs: tuple[int, ...] = ()  # how often each repair has run
+        self.measured: tuple[ev.MeasurementTaken, ...] = ()  # by this attempt and interrupted ones
         self.item: Any = None
         self.items: tuple[TaskState, ...] | None = None
         self.items_open = 0
@@ -248,6 +252,8 @@ class RunState:
         state.error = event.error
         state.duration_s += event.duration_s
         state.leftover = event.leftover is True
+        state.asks = event.asks is True
+        state.measured = ()  # another attempt measures anew
 
     def _leftover_ended(self, event: ev.LeftoverEnded) -> None:
         self.tasks[event.task].leftover = False
@@ -370,6 +376,13 @@ class RunState:
     def _finalizer_failed(self, event: ev.FinalizerFailed) -> None:
         self.finalizer_errors[event.name] = event.error
 
+    # What tasks tell -----------------------------------------------------------------------
+
+    def _measurement_taken(self, event: ev.MeasurementTaken) -> None:
+        state = self.tasks.get(event.task)
+        if state is not None:  # a finalizer may measure too
+            state.measured = (*state.measured, event)
+
     # What follows from them ---------------------------------------------------------------
 
     def _settle(self, state: TaskState) -> None:
@@ -428,9 +441,11 @@ _COMPARED = (
     "reason",
     "allowed",
     "approved_by",
+    "asks",
     "expired",
     "repaired",
     "leftover",
+    "measured",
     "repairs",
     "item",
     "items_open",
@@ -468,4 +483,5 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.UndoAttemptFailed: RunState._undo_attempt_failed,
     ev.UndoFailed: RunState._undo_failed,
     ev.FinalizerFailed: RunState._finalizer_failed,
+    ev.MeasurementTaken: RunState._measurement_taken,
 }
