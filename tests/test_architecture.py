@@ -37,6 +37,7 @@ PURE = (
     "mapping",
     "maps",
     "recovery",
+    "locking",
     "resuming",
     "retrying",
     "state",

@@ -326,6 +326,40 @@ case(
     "the undo of 'it' runs with isolation=\"process\"",
 )
 
+# Locks ------------------------------------------------------------------------------------
+
+for label, value in (("number", 5), ("control", ["a\n"]), ("empty", [""]), ("numbers", [1])):
+    case(
+        f"task lock {label}",
+        task(locks=value),
+        "BadOption",
+        "task 'it': locks=",
+        "name resources in printable text",
+    )
+case(
+    "lock after the undo's",
+    each(task(locks=["b"]), recovery("it"), task("then", again, depends_on=["it"], locks=["a"])),
+    "LockOrder",
+    "task 'then' takes the lock 'a' while its run may hold 'b'",
+    "for task 'it', whose undo needs it",
+)
+case(
+    "lock beside the undo's",
+    each(task(locks=["b"]), recovery("it"), task("beside", again, locks=["a"])),
+    "LockOrder",
+    "task 'beside' takes the lock 'a' while its run may hold 'b'",
+)
+case(
+    "lock of one that may start late",
+    each(
+        task("late", again, locks=["a"]),
+        task(depends_on=["first", "late"], join="any", locks=["b"]),
+        recovery("it"),
+    ),
+    "LockOrder",
+    "task 'late' takes the lock 'a' while its run may hold 'b'",
+)
+
 # Inputs -----------------------------------------------------------------------------------
 
 case(

@@ -459,6 +459,25 @@ class TestWorkflow:
 
         assert workflow.check().locks == ("a", "b")
 
+    def test_task_locks(self) -> None:
+        """A task's locks are what it needs besides the workflow's, after which they sort."""
+        workflow = Workflow("w", locks=["b"])
+        workflow.add_task("a", fn, locks=["d", "b", "c"])
+
+        assert workflow.check().nodes["a"].locks == ("c", "d")
+        workflow.add_task("first", fn, locks=["a"])
+        (said,) = problems(workflow)
+        assert "'first' takes the lock 'a' while its run may hold 'b' throughout, and two" in said
+
+    def test_task_locks_in_turns(self) -> None:
+        """One without an undo has given its lock back before whoever depends on it asks for one."""
+        workflow = Workflow("w")
+        workflow.add_task("a", fn, locks=["b"])
+        workflow.add_task("c", fn, depends_on=["a"], locks=["a"])
+        workflow.add_recovery("c", fn)
+
+        assert [node.locks for node in workflow.check().nodes.values()] == [("b",), ("a",)]
+
     def test_nothing_refused_while_written(self) -> None:
         """Mistakes wait for check, so that it can report them together."""
         workflow = Workflow("bad name", on_failure="x", locks=5, params=5)  # type: ignore[arg-type]

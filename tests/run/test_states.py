@@ -106,7 +106,7 @@ class TestTables:
 
         monkeypatch.setattr(TaskState, "move", note)
         monkeypatch.setattr(RunState, "move", note_run)
-        for seed in range(3_000):
+        for seed in range(4_000):
             rng = random.Random(seed)
             settle(random_world(random_workflow(rng), rng))
 

@@ -110,8 +110,14 @@ class World:
         for command in commands:
             if isinstance(command, on.Finish):
                 self.finished = True
-            elif isinstance(command, on.CutWaits):
+            elif isinstance(command, on.CutWaits | on.GiveLocks):
                 continue
+            elif isinstance(command, on.DropLocks):
+                self.pending = [
+                    (kind, one)
+                    for kind, one in self.pending
+                    if not (isinstance(one, on.TakeLocks) and one.task == command.task)
+                ]
             elif isinstance(command, on.Abandon):
                 self.slots += 1
             elif isinstance(command, (on.StartAttempt, on.StartRepair, on.StartUndo)):
@@ -167,7 +173,7 @@ class World:
                 handle(on.InterruptAnswered(task, answers[self.choose(3)], "look"))
             case on.TakeLocks(resources):
                 leases = tuple(Lease(r, "r", self.state.epochs.get(r, 0) + 1) for r in resources)
-                handle(on.LocksTaken(leases))
+                handle(on.LocksTaken(leases, task=command.task))
             case on.SetTimer(key, _):
                 if key[0] == "drain" and not any(kind == "hang" for kind, _ in self.pending):
                     return  # the calls end in time

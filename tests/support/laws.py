@@ -115,6 +115,35 @@ def replay_gives_the_same_state(world: World) -> None:
     assert RunState.replay(world.plan, stored).snapshot() == world.state.snapshot()
 
 
+def calls_are_made_under_their_locks(world: World) -> None:
+    """What is tried, repaired or undone has its locks, which are given back at the end, but for residue."""
+    held: set[str] = set()
+    nodes = {name: task.node for name, task in world.state.tasks.items()}
+    for event in world.events:
+        if isinstance(event, ev.RunResumed):
+            held.clear()  # the process that had them is dead
+        elif isinstance(event, ev.LockAcquired):
+            held.add(event.resource)
+        elif isinstance(event, ev.LockReleased):
+            held.remove(event.resource)
+        elif isinstance(event, ev.TaskStarted | ev.RepairStarted | ev.UndoStarted):
+            assert held.issuperset({*world.plan.locks, *nodes[event.task].locks}), event
+    if world.finished:
+        residue = world.state.outcome.residue or ()
+        left = {lock for name in residue for lock in nodes[name].locks}
+        assert held == (left.union(world.plan.locks) if residue else set())
+
+
+def tasks_give_their_locks_back(world: World) -> None:
+    """A task without an undo that has settled keeps no lock, unless another one needs it or a person decides."""
+    if world.finished or world.pending or world.state.held:
+        return
+    held = set(world.state.locks).difference(world.plan.locks)
+    tasks = world.state.tasks.values()
+    open_ones = [t for t in tasks if not t.settled or (t.attempt and t.node.undo is not None)]
+    assert held.issubset(lock for task in open_ones for lock in task.node.locks)
+
+
 def kept(promise: Callable[[Any], str | None]) -> Callable[[World], None]:
     """Return the law that *promise* is kept."""
 
@@ -136,4 +165,6 @@ LAWS = (
     intent_is_decided_with_its_cause,
     joins_mean_what_they_say,
     replay_gives_the_same_state,
+    calls_are_made_under_their_locks,
+    tasks_give_their_locks_back,
 )

@@ -163,7 +163,7 @@ def traces(*, waiting_for: set[str] | None = None) -> set[str]:
         names |= {f"process {pid}" for pid in children()}
         if waiting_for is None or names <= waiting_for or time.monotonic() > deadline:
             return names
-        time.sleep(0.001)
+        os.sched_yield()
 
 
 def handler_of(name: str) -> str:
@@ -198,7 +198,7 @@ def orphans(directory: Path) -> list[int]:
     noted = [int(e.split()[1]) for e in FileSite(directory).effects if e.startswith("pid ")]
     deadline = time.monotonic() + PATIENCE_S
     while (left := [pid for pid in noted if lives(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.001)
+        os.sched_yield()
     return left
 
 

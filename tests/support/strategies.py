@@ -61,6 +61,7 @@ def build(number: Number, max_tasks: int = 8, *, people: bool = False) -> Workfl
             "retry": pick(None, None, None, Retry(2), Retry(3)),
             "allow_failure": join != "failure" and number(7) == 6,
             "point_of_no_return": number(14) == 13,
+            "locks": ("task:shared", "task:z")[: place % 3],
         }
         may_fail[name] = bool(deps) or not options["allow_failure"]
         if people and number(6) == 5:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import broken
-from pyflow.analysis.evidence import held_back
+from pyflow.analysis.holm import held_back
 from pyflow.analysis.progress import Rules, Step, Tally, advance, conclude
 from pyflow.analysis.scoring import scored
 from pyflow.analysis.verdicts import Judgement, Verdict

@@ -39,18 +39,19 @@ def rejected(p_values: Mapping[str, float], *, alpha: float) -> frozenset[str]:
     return frozenset(found)
 
 
-def held_back(found: Judgement, others: Sequence[float], *, alpha: float) -> Judgement:
+def held_back(found: Judgement, others: Sequence[float], *, alpha: float | None) -> Judgement:
     """Return *found*, `inconclusive` where its failure does not stand beside *others*.
 
     Args:
         found: The judgement; one without a p-value, as of a threshold, stays.
         others: The p-values of all other comparisons.
-        alpha: The probability that any of the failures is a false one.
+        alpha: The probability that any of the failures is a false one; None
+            where the judge gives no such rate, so that nothing is taken back.
 
     Raises:
         DefinitionError: *alpha* is not between 0 and 1.
     """
-    if found.verdict != "fail" or found.p_value is None:
+    if found.verdict != "fail" or found.p_value is None or alpha is None:
         return found
     p_values = {str(number): p for number, p in enumerate(others)} | {"": found.p_value}
     if "" in rejected(p_values, alpha=alpha):

@@ -15,6 +15,7 @@ from pyflow.define.problems import (
     DuplicateUndo,
     EmptyWorkflow,
     ImpossibleJoin,
+    LockOrder,
     MissingInput,
     NotIsolatable,
     UnknownDependency,
@@ -96,6 +97,7 @@ class Compiler:
         self.check_joins()
         self.check_isolation()
         if not self.problems:
+            self.check_locks()
             self.order()
 
     def known(self) -> tuple[str, ...]:
@@ -358,6 +360,41 @@ class Compiler:
     def _may_fail(self, name: str) -> bool:
         task = self.tasks.get(name)
         return task is None or not task.allow_failure or bool(self.depends_on[name])
+
+    def own_locks(self, task: Task) -> tuple[str, ...]:
+        """Return the locks that *task* needs besides the workflow's, in sorted order."""
+        return tuple(sorted({*task.locks}.difference(self.workflow.locks)))
+
+    def check_locks(self) -> None:
+        """What a run may still ask for sorts after what it may hold by then, so no ring can form.
+
+        It holds the workflow's locks throughout, and those of a task with an
+        undo from its start. A task without one holds its own only while it
+        runs, and whoever runs does not wait for a lock.
+        """
+        own = {name: self.own_locks(task) for name, task in self.tasks.items() if task.locks}
+        last = max(self.workflow.locks, default="")
+        for name, locks in own.items():
+            self.problems += [LockOrder(name, lock, last, None) for lock in locks if lock < last]
+        before = self._settled_before() if own else {}
+        for keeper, kept in own.items():
+            if not kept or self.tasks[keeper].undo is None:
+                continue
+            for name, locks in own.items():
+                if name != keeper and name not in before[keeper]:
+                    self.problems += [
+                        LockOrder(name, lock, kept[-1], keeper)
+                        for lock in locks
+                        if lock not in kept and lock < kept[-1]
+                    ]
+
+    def _settled_before(self) -> dict[str, set[str]]:
+        """Return, for each task, those that have all settled before it can start."""
+        before: dict[str, set[str]] = {}
+        for name in self.sequence:
+            waits = self.depends_on[name] if self.tasks[name].join != "any" else ()
+            before[name] = set[str](waits).union(*(before[dep] for dep in waits))
+        return before
 
     def check_isolation(self) -> None:
         """What runs elsewhere can be found there."""

@@ -81,6 +81,7 @@ class Identities:
             _approval(task),
             self._recovery(task.undo) if task.undo else None,
             [self._recovery(repair) for repair in task.repairs],
+            *([sorted(task.locks)] if task.locks else []),
         ]
         return _hash(parts)[:16]
 

@@ -64,6 +64,9 @@ class Node:
     digest: str
     """Changes when the definition changes."""
 
+    locks: tuple[str, ...] = ()
+    """The locks that it needs besides the workflow's, in sorted order."""
+
     def __repr__(self) -> str:
         return f"<Node {self.task.name}>"
 
@@ -188,4 +191,5 @@ def _node(compiler: Compiler, name: str, identities: Identities) -> Node:
         returns=compiler.returns(task),
         over=wired.over,
         digest=identities.digest(task, compiler.depends_on[name]),
+        locks=compiler.own_locks(task),
     )

@@ -27,6 +27,7 @@ __all__ = [
     "EmptyWorkflow",
     "ImpossibleJoin",
     "InIncluded",
+    "LockOrder",
     "MissingInput",
     "NamedLikeSecret",
     "NotIsolatable",
@@ -306,6 +307,27 @@ class NotIsolatable:
         return (
             f'the {self.role} of {shown(self.task)} runs with isolation="process", but {self.reason}; '
             "define it at the top of a module that can be imported"
+        )
+
+
+@frozen
+class LockOrder:
+    """A task's lock sorts before one that its run may hold by then."""
+
+    task: str
+    lock: str
+    held: str
+    by: str | None
+
+    def __str__(self) -> str:
+        who = (
+            f"for task {self.by!r}, whose undo needs it," if self.by is not None else "throughout,"
+        )
+        return (
+            f"task {self.task!r} takes the lock {self.lock!r} while its run may hold {self.held!r} "
+            f"{who} and two runs that take locks in different orders could wait for each other "
+            f"for ever; name both in the workflow's locks=, or rename one so that {self.lock!r} "
+            "sorts last"
         )
 
 

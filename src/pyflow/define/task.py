@@ -195,6 +195,9 @@ class Task:
     isolation: Isolation | None = None
     """Where it runs; None leaves that to the engine."""
 
+    locks: tuple[str, ...] = ()
+    """Resources that only one run at a time may touch, besides the workflow's."""
+
     inputs: tuple[tuple[str, str], ...] = ()
     """Parameters that take the output of a task with another name."""
 

@@ -94,6 +94,7 @@ class TaskOptions(TypedDict, total=False):
     on_interrupt: Literal["ask", "rerun"] | Function
     effect: bool
     isolation: Isolation | None
+    locks: Iterable[str]
     inputs: Mapping[str, str] | None
 
 
@@ -148,7 +149,7 @@ class Workflow:
         self.problems: list[Problem | str] = []
         self._functions: dict[object, list[str]] = {}
         self._plan: Plan | None = None
-        self._locks = self._list_locks(locks)
+        self._locks = self._list_locks("workflow", locks)
         self._check_options()
         for key, declared in self._mapping("workflow", "params", params).items():
             self._declare(key, declared)
@@ -198,6 +199,7 @@ class Workflow:
         on_interrupt: Literal["ask", "rerun"] | Function = "ask",
         effect: bool = True,
         isolation: Isolation | None = None,
+        locks: Iterable[str] = (),
         inputs: Mapping[str, str] | None = None,
     ) -> None:
         """Add a task.
@@ -221,6 +223,10 @@ class Workflow:
             on_interrupt: What to do after a crash in the middle of it: `ask`
                 a person, `rerun` it, or a function that finds out.
             effect: False for a task that only reads; it may run again.
+            locks: Resources that only one run at a time may touch, besides the
+                workflow's. The run takes them before the task starts; it gives
+                them back when the task has settled, or at its end where the
+                task has an undo, which runs under the same locks.
             isolation: `inline` (on the loop), `thread` (plain functions) or
                 `process` (a fresh interpreter, with a timeout that stops it).
             inputs: Parameters that take the output of a task, or the value of
@@ -240,6 +246,7 @@ class Workflow:
             on_interrupt=on_interrupt,
             effect=effect,
             isolation=isolation,
+            locks=locks,
             inputs=inputs,
         )
 
@@ -324,6 +331,7 @@ class Workflow:
         on_interrupt: Literal["ask", "rerun"] | Function = "ask",
         effect: bool = True,
         isolation: Isolation | None = None,
+        locks: Iterable[str] = (),
         inputs: Mapping[str, str] | None = None,
     ) -> None:
         """Add one task for each item of a list, all with the function *fn*.
@@ -351,6 +359,7 @@ class Workflow:
             on_interrupt: See `add_task`.
             effect: See `add_task`.
             isolation: See `add_task`.
+            locks: See `add_task`; taken once, for the whole map.
             inputs: See `add_task`.
         """
         subject = f"task {shown(name)}"
@@ -372,6 +381,7 @@ class Workflow:
             on_interrupt=on_interrupt,
             effect=effect,
             isolation=isolation,
+            locks=locks,
             inputs=inputs,
         )
 
@@ -588,6 +598,7 @@ class Workflow:
                 on_interrupt=options["on_interrupt"],
                 effect=options["effect"],
                 isolation=options["isolation"],
+                locks=self._list_locks(subject, options.get("locks", ())),
                 inputs=self._inputs(subject, options["inputs"]),
                 map=over,
                 approval=options.get("approval"),
@@ -700,18 +711,18 @@ class Workflow:
             expected = f"give a whole number from 1 to {LIMIT_MAX}, or None"
             self.problems.append(BadOption(subject, option, value, expected))
 
-    def _list_locks(self, locks: object) -> tuple[str, ...]:
+    def _list_locks(self, subject: str, locks: object) -> tuple[str, ...]:
         expected = f"name resources in printable text, 1 to {LOCK_CHARS_MAX} long"
         several = (locks,) if isinstance(locks, str) else locks
         if not isinstance(several, Iterable):
-            self.problems.append(BadOption("workflow", "locks", locks, expected))
+            self.problems.append(BadOption(subject, "locks", locks, expected))
             return ()
         names: list[str] = []
         for lock in cast("Iterable[object]", several):
             if _is_lock(lock):
                 names.append(cast("str", lock))
             else:
-                self.problems.append(BadOption("workflow", "locks", lock, expected))
+                self.problems.append(BadOption(subject, "locks", lock, expected))
         return tuple(dict.fromkeys(names))
 
     def _mapping(self, subject: str, option: str, value: object) -> dict[Any, Any]:

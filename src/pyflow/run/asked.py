@@ -90,6 +90,7 @@ def _take_back(m: Machine, state: TaskState) -> None:
         if one.status == "pending" and verdict == "wait":
             m.reasons.pop(one.name, None)
             m.queue = deque(work for work in m.queue if work[1] is not one)
+            m.lockers = deque(locker for locker in m.lockers if locker is not one)
             m.questions = deque(question for question in m.questions if question is not one)
 
 

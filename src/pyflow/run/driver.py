@@ -120,7 +120,7 @@ class Driver:
         self._timers: dict[on.TimerKey, asyncio.TimerHandle] = {}
         self._leases: dict[str, Lease] = {}
         self._refusal: LockError | None = None
-        self._acquiring: dict[asyncio.Task[None], None] = {}
+        self._acquiring: dict[asyncio.Task[None], str | None] = {}
         self._abandoned: set[str] = set()
         self._seen: set[str] = set()  # messages of the inbox
 
@@ -166,7 +166,8 @@ class Driver:
         ages_s = [max(0.0, (now - record.at).total_seconds()) for record in records]
         self.desk.remember(events)
         self.started_at = records[0].at
-        self.machine.resume(Past(events, ages_s, self.desk.rng.random(), **options), event)
+        left = tuple(self._locks.left(self.run_id))
+        self.machine.resume(Past(events, ages_s, left, self.desk.rng.random(), **options), event)
         self._first_commit()
 
     def show(self, records: Sequence[Record]) -> None:
@@ -210,10 +211,14 @@ class Driver:
         self.over.set_result(None)
 
     def _release_locks(self, *, residue: bool) -> None:
-        """Give everything back; where that fails, the run has ended all the same."""
+        """Give everything back."""
+        self._give_back(list(self._leases.values()), residue=residue)
+        self._give_back([] if self._claim is None else [self._claim], residue=False)
+
+    def _give_back(self, leases: Sequence[Lease], *, residue: bool) -> None:
+        """Give *leases* back; where that fails, the run goes on, or has ended, all the same."""
         try:
-            self._locks.release(list(self._leases.values()), residue=residue)
-            self._give_up_claim()
+            self._locks.release(leases, residue=residue)
         except PyflowError as error:
             LOG.warning(
                 "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
@@ -426,8 +431,9 @@ class Driver:
         self.worker.list_items(self.state.tasks[command.task])
 
     def _take_locks(self, command: on.TakeLocks) -> None:
-        task = self._spawn(self._acquire(command), "locks")
-        self._acquiring[task] = None
+        what = "locks" if command.task is None else f"locks of {command.task}"
+        task = self._spawn(self._acquire(command), what)
+        self._acquiring[task] = command.task
         task.add_done_callback(self._acquiring.pop)
 
     async def _acquire(self, command: on.TakeLocks) -> None:
@@ -442,14 +448,15 @@ class Driver:
             )
         except LockError as error:
             self._refusal = error
-            self.post(on.LocksTaken(refusal=str(error)))
+            self.post(on.LocksTaken(refusal=str(error), task=command.task))
             return
         except Exception as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
             self.failed(error)
             return
         self._leases.update({lease.resource: lease for lease in leases})
         self._fence()
-        self.post(on.LocksTaken(tuple(leases), round(self.loop.time() - started, 6)))
+        waited_s = round(self.loop.time() - started, 6)
+        self.post(on.LocksTaken(tuple(leases), waited_s, task=command.task))
 
     def _met(self, holder: Holder) -> None:
         lease = holder.lease
@@ -480,6 +487,16 @@ class Driver:
         if not self.loop.is_closed():
             for task in self._acquiring:
                 task.cancel()
+
+    def _drop_locks(self, command: on.DropLocks) -> None:
+        for task, name in self._acquiring.items():
+            if name == command.task:
+                task.cancel()
+
+    def _give_locks(self, command: on.GiveLocks) -> None:
+        leases = [self._leases.pop(resource) for resource in command.resources]
+        self._fence()
+        self._give_back(leases, residue=False)
 
     def _leave(self, command: on.Leave) -> None:
         del command
@@ -532,6 +549,8 @@ _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
     on.StartUndo: Driver._start_undo,
     on.StartFinalizer: Driver._start_finalizer,
     on.TakeLocks: Driver._take_locks,
+    on.DropLocks: Driver._drop_locks,
+    on.GiveLocks: Driver._give_locks,
     on.AskHolder: Driver._ask_holder,
     on.Leave: Driver._leave,
     on.AskCondition: Driver._ask_condition,

@@ -476,12 +476,11 @@ class Engine(Asking):
 
     def _free_locks(self, driver: Driver) -> None:
         """Free what a run still bars that has ended, and whose engine died before it let go."""
-        plan, outcome = driver.state.plan, driver.state.outcome
-        spoiled = outcome is None or bool(outcome.residue)
-        for resources in ([f"run:{driver.run_id}"], [] if spoiled else plan.locks):
-            if self._locks.refusal(resources) is not None:
+        kept = driver.state.locks  # those of its residue, on the record of a run that has ended
+        for resource in self._locks.left(driver.run_id):
+            if resource not in kept:
                 with suppress(LockError):  # another run has it by now
-                    taking = self._locks.acquire(driver.run_id, resources, policy="fail")
+                    taking = self._locks.acquire(driver.run_id, [resource], policy="fail")
                     self._locks.release(at_once(taking))
 
     def _wait_for(self, start: Callable[[], Run]) -> Result:

@@ -168,6 +168,8 @@ class LocksTaken:
     leases: tuple[Lease, ...] = ()
     waited_s: float = 0.0
     refusal: str | None = None
+    task: str | None = None
+    """The task that they are for; the whole run where None."""
 
 
 @frozen
@@ -259,6 +261,22 @@ class TakeLocks:
     policy: OnLocked = "wait"
     had: tuple[tuple[str, int], ...] = ()
     """Those that the run has had before it is taken up, and the last epoch of each."""
+    task: str | None = None
+    """The task that they are for; the whole run where None."""
+
+
+@frozen
+class DropLocks:
+    """Wait no longer for the locks of a task."""
+
+    task: str
+
+
+@frozen
+class GiveLocks:
+    """Give locks back."""
+
+    resources: tuple[str, ...]
 
 
 @frozen
@@ -326,6 +344,8 @@ Command: TypeAlias = (
     | StartUndo
     | StartFinalizer
     | TakeLocks
+    | DropLocks
+    | GiveLocks
     | AskHolder
     | Leave
     | AskCondition

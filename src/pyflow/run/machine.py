@@ -7,7 +7,8 @@ out; so whatever is under way has its record, and the decision to roll back
 is in the same commit as the failure that caused it.
 
 The parts are next door: `joins` (may it run), `trying` (what follows a
-failure), `mapping` (maps), `undoing` (the rollback), `asked` (people).
+failure), `mapping` (maps), `locking` (locks), `undoing` (the rollback), `asked`
+(people).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.record import events as ev
-from pyflow.run import approving, asked, mapping, resuming, trying, undoing
+from pyflow.run import approving, asked, locking, mapping, resuming, trying, undoing
 from pyflow.run import inputs as on
 from pyflow.run.joins import judge
 from pyflow.run.state import RunState, TaskState
@@ -65,7 +66,10 @@ class Machine:
         self.is_drained = False
         self.past: resuming.Past | None = None  # of a run that is taken up again
         self._early: deque[on.Asked] = deque()  # what was asked before it could be
-        self._asked: dict[str, None] = {}  # other runs that were asked to cancel
+        self.has_task_locks = any(node.locks for node in plan.nodes.values())
+        self.lockers: deque[TaskState] = deque()  # tasks that may run once there are their locks
+        self.asked_locks: dict[str, tuple[str, ...]] = {}  # by the task that they are for
+        self.asked_holders: dict[str, None] = {}  # other runs that were asked to cancel
         self.finalizers = deque(plan.finalizers)
 
     # Use ----------------------------------------------------------------------------------
@@ -88,7 +92,7 @@ class Machine:
             self.state.apply(one)
         self.past = past
         self.emit(event)
-        wanted = resuming.locks_to_take(self)
+        wanted = locking.to_take_up(self)
         if wanted is not None:
             self.commands.append(wanted)
         else:
@@ -111,10 +115,14 @@ class Machine:
 
     def dispatch(self, slots: int) -> None:
         """Start what *slots* slots, at most `wanted`, allow; then see whether the run is over."""
+        if self.has_task_locks:
+            locking.give_back(self)
         for _ in range(slots):
             kind, state, number = self.queue.popleft()
             self.flying += 1
             _STARTERS[kind](self, state, number)
+        if self.lockers and not self._gated:
+            locking.ask_for_more(self)
         while self.questions and not self._gated:
             approving.request(self, self.questions.popleft())
         if self.flying == 0 and not self.queue and self.past is None:
@@ -183,6 +191,8 @@ class Machine:
         self.reasons[state.name] = reason
         if state.node.task.approval is not None:
             self.questions.append(state)
+        elif locking.is_short(self, state):
+            self.lockers.append(state)
         else:
             self.queue.append(("attempt", state, state.attempt + 1))
 
@@ -330,6 +340,7 @@ class Machine:
     def _stop_pending(self, reason: str) -> None:
         self.queue.clear()
         self.questions.clear()
+        locking.drop_all(self)
         self.reasons.clear()
         for state in list(self.state.tasks.values()):
             if state.status == "pending" or state.is_asking:
@@ -387,35 +398,19 @@ class Machine:
         self.state.decidable.clear()
         self._conclude()
 
-    def _locks_taken(self, happening: on.LocksTaken) -> None:
-        if happening.refusal is not None:
-            self._locks_refused(happening.refusal)
-            return
-        for lease in happening.leases:
-            self.emit(ev.LockAcquired(lease.resource, lease.epoch, happening.waited_s))
-        if self.past is not None:
-            resuming.carry_on(self)
-            while self._early:
-                self.handle(self._early.popleft())
-        else:
+    def go_on(self) -> None:
+        """Begin, or go on where the record ends, now that the run has its locks."""
+        if self.past is None:
             self.settle_all()
-
-    def _locks_refused(self, refusal: str) -> None:
-        """End a run that has not begun; leave one that has for a later resume."""
-        if self.past is not None:
-            self.commands.append(on.Leave())
-        elif self.state.outcome is None:
-            self._stop_pending(refusal)
-            self.decide_outcome("failed", refusal)
-
-    def _holder_met(self, happening: on.HolderMet) -> None:
-        """Ask a run that is in the way to cancel, once, if that is the policy."""
-        is_over = self.is_stopping or self.state.outcome is not None
-        if self.plan.on_locked != "cancel_holder" or is_over or happening.run_id in self._asked:
             return
-        self._asked[happening.run_id] = None
-        self.emit(ev.HolderAsked(happening.resource, happening.epoch, happening.run_id))
-        self.commands.append(on.AskHolder(happening.resource, happening.run_id))
+        resuming.carry_on(self)
+        while self._early:
+            self.handle(self._early.popleft())
+
+    def end_unbegun(self, reason: str) -> None:
+        """End a run that cannot begin."""
+        self._stop_pending(reason)
+        self.decide_outcome("failed", reason)
 
     def _noted(self, happening: on.Noted) -> None:
         self.emit(happening.event)
@@ -468,9 +463,7 @@ class Machine:
             self.commands.append(on.StartFinalizer(finalizer.name))
             return
         assert self.state.outcome is not None
-        if not self.state.outcome.residue:
-            for resource, epoch in sorted(self.state.locks.items()):
-                self.emit(ev.LockReleased(resource, epoch))
+        locking.give_back_at_the_end(self)
         self.emit(ev.RunFinished(self.state.outcome.status, self.state.count + 1))
         self.commands.append(on.Finish())
 
@@ -510,8 +503,8 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Any], None]] = {
     on.FinalizerReturned: Machine._finalizer_returned,
     on.TimerFired: Machine._timer_fired,
     on.Asked: asked.asked,
-    on.LocksTaken: Machine._locks_taken,
-    on.HolderMet: Machine._holder_met,
+    on.LocksTaken: locking.locks_taken,
+    on.HolderMet: locking.holder_met,
     on.InterruptAnswered: resuming.interrupt_answered,
     on.Noted: Machine._noted,
 }

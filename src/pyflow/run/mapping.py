@@ -52,6 +52,7 @@ def advance_map(m: Machine, progress: MapProgress) -> None:
 def give_up_items(m: Machine, progress: MapProgress) -> None:
     given_up = {item.name: item for item in progress.items if item.status == "pending"}
     m.queue = deque(work for work in m.queue if work[1].name not in given_up)
+    m.lockers = deque(locker for locker in m.lockers if locker.name not in given_up)
     for item in given_up.values():
         m.reasons.pop(item.name, None)
         m.emit(ev.TaskCancelled(item.name, progress.reason()))

@@ -29,7 +29,6 @@ __all__ = [
     "carry_on",
     "interrupt_answered",
     "is_unclear",
-    "locks_to_take",
     "resolved",
 ]
 
@@ -47,6 +46,9 @@ class Past:
     ages_s: Sequence[float]
     """How long ago each of them was recorded, in seconds."""
 
+    left: Sequence[str] = ()
+    """The locks that nobody but this run may take, which it may not have on its record."""
+
     chance: float = 0.0
     """A random number in [0, 1), for the jitter of waits."""
 
@@ -60,18 +62,6 @@ class Past:
 def is_unclear(state: TaskState) -> bool:
     """Return whether it is still to be found out whether an interrupted attempt took effect."""
     return state.status == "interrupted" and not state.leftover and not state.settled
-
-
-def locks_to_take(m: Machine) -> on.TakeLocks | None:
-    """Return which locks the run needs before it goes on, if any.
-
-    What it had when it was left is among them, whatever the plan says by now:
-    nobody else could ever give that back.
-    """
-    resources = tuple(sorted({*m.plan.locks, *m.state.locks}))
-    epochs = m.state.epochs
-    had = tuple((resource, epochs[resource]) for resource in resources if resource in epochs)
-    return on.TakeLocks(resources, m.plan.on_locked, had) if resources else None
 
 
 def carry_on(m: Machine) -> None:
