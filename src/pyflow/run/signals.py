@@ -10,7 +10,7 @@ import asyncio
 import signal
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.errors import EngineError
 
@@ -49,9 +49,15 @@ async def attended(
             await caught.unless(rest, number=2, within_s=within_s)
     if not caught.came:
         return rest.result()
-    rest.cancel()
+    await _ended(rest)
     run.let_go()
     raise error_for(caught.came[0]) from _failure(rest)
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Cancel *task*, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _failure(rest: asyncio.Future[Result]) -> BaseException | None:
@@ -107,7 +113,7 @@ class _Caught:
             return
         told = asyncio.ensure_future(self._news.wait())
         await asyncio.wait([rest, told], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        await _ended(told)
 
 
 @contextmanager

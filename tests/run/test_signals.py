@@ -1,0 +1,136 @@
+"""A signal during a durable run: what is under way ends, and the run is left to a resume."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+import pyflow
+from support.journals import environment
+
+PROGRAM = """
+import sys, pyflow
+workflow = pyflow.Workflow("w")
+
+@workflow.task(on_interrupt="rerun")
+def wait(ctx: pyflow.Context) -> None:
+    print("waiting", flush=True)
+    ctx.sleep("1h")
+
+with pyflow.Engine(journal=sys.argv[1], grace="10ms") as engine:
+    engine.execute(workflow)
+"""
+
+
+def send(*names: str) -> Callable[[], Awaitable[None]]:
+    """Return a task that sends signals to its own process, and ends when they have been heard."""
+
+    async def act() -> None:
+        for name in names:
+            os.kill(os.getpid(), signal.Signals[name])
+        for _ in range(9):
+            await asyncio.sleep(0)
+
+    return act
+
+
+def sending(*names: str) -> pyflow.Workflow:
+    """Return a workflow whose first task sends signals, and whose second one must not start then."""
+    wf = pyflow.Workflow("w")
+    wf.add_task("a", send(*names))
+    wf.add_recovery("a", lambda: None)
+    wf.add_task("b", lambda: None, depends_on=["a"])
+    return wf
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+    def test_leave_the_run(self, tmp_path: Path, name: str, code: int) -> None:
+        """What is under way ends, nothing further starts, and a resume goes on from there."""
+        wf = sending(name)
+        with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
+            with pytest.raises(SystemExit) as ended:
+                engine.execute(wf)
+            (run_id,) = engine.journal.runs()
+            kinds = [record.kind for record in engine.trail(run_id)]
+            result = engine.resume(run_id, wf)
+
+        assert ended.value.code == code
+        assert kinds.count("task_started") == kinds.count("task_succeeded") == 1
+        assert result.status == "succeeded"
+
+    def test_interrupt(self, tmp_path: Path) -> None:
+        """SIGINT is a KeyboardInterrupt, and handlers are what they were."""
+        before = signal.getsignal(signal.SIGINT)
+        with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
+            with pytest.raises(KeyboardInterrupt):
+                engine.execute(sending("SIGINT"))
+
+            assert engine.resume(engine.journal.runs()[0], sending()).status == "succeeded"
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_roll_back(self, tmp_path: Path) -> None:
+        """With on_cancel="rollback", what was done is undone before the program ends."""
+        wf = sending("SIGTERM")
+        with pyflow.Engine(journal=tmp_path / "j.db", on_cancel="rollback", environ={}) as engine:
+            with pytest.raises(SystemExit):
+                engine.execute(wf)
+
+            assert engine.trail(engine.journal.runs()[0]).outcome == "rolled_back"
+
+    @pytest.mark.leaves("what was under way when the second signal came")
+    def test_second(self, tmp_path: Path) -> None:
+        """The second signal does not wait for what is under way."""
+        wf = pyflow.Workflow("w")
+
+        @wf.task(on_interrupt="rerun")
+        async def wait(ctx: pyflow.AsyncContext) -> None:
+            await send("SIGTERM", "SIGINT")()
+            await ctx.sleep("1h")
+
+        with (
+            pyflow.Engine(journal=tmp_path / "j.db", grace="1h", environ={}) as engine,
+            pytest.raises(SystemExit) as ended,
+        ):
+            engine.execute(wf)
+
+        assert ended.value.code == 143
+
+    def test_while_it_ends(self, tmp_path: Path) -> None:
+        """A signal that comes as the run ends by itself is not lost."""
+        wf = pyflow.Workflow("w")
+        wf.add_task("a", lambda: None)
+        wf.add_finalizer("last", send("SIGTERM"))
+        with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
+            with pytest.raises(SystemExit) as ended:
+                engine.execute(wf)
+
+            assert engine.trail(engine.journal.runs()[0]).outcome == "succeeded"
+        assert ended.value.code == 143
+
+    @pytest.mark.parametrize(
+        ("name", "code"), [("SIGTERM", 143), ("SIGINT", -signal.SIGINT), ("SIGHUP", 129)]
+    )
+    def test_end_a_program(self, tmp_path: Path, name: str, code: int) -> None:
+        """A program ends as one does that was sent it: a shell calls SIGINT 130."""
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "j.db")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment(),
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+
+            process.send_signal(signal.Signals[name])
+            process.communicate(timeout=60)
+
+        assert process.returncode == code
