@@ -65,16 +65,16 @@ def counted(name: str, arms: tuple[int, int], rate: float) -> Scenario:
         SEQUENTIAL,
         requests(arms, rate),
         0.0,
-        400,
+        300,
         looks=100,
         failed_most=0.05,
     )
 
 
 SCENARIOS = (
-    healthy(0.0, 1_500),
-    healthy(0.5, 1_500),
-    healthy(0.8, 3_000),
+    healthy(0.0, 800),
+    healthy(0.5, 800),
+    healthy(0.8, 2_500),
     Scenario(
         "sequential, healthy, 9 looks, lognormal 0.3, correlation 0.8",
         SEQUENTIAL,
@@ -154,9 +154,9 @@ SCENARIOS = (
         FIXED,
         requests(HALF, 0.02),
         0.0,
-        300,
+        200,
         looks=100,
-        failed_least=0.2,
+        failed_least=0.15,
     ),
     counted("2 %", HALF, 0.02),
     counted("0.1 %", HALF, 0.001),

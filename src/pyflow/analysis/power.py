@@ -14,7 +14,7 @@ import random
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from pyflow.analysis.judges import estimates
+from pyflow.analysis.judges.estimates import Estimate, of_values, transformed
 from pyflow.analysis.judges.limits import Side, sides
 from pyflow.analysis.judges.sequential import Sequential
 from pyflow.analysis.simulating import simulate_judge
@@ -206,7 +206,7 @@ def _least_found(judge: Sequential, plan: Plan, traffic: Points, runs: int) -> I
     for _ in range(runs):
         yield min(
             (
-                _needed(estimates.of_values(*estimates.transformed(x, y)), plan.side, judge.alpha)
+                _needed(of_values(*transformed(x, y)), plan.side, judge.alpha)
                 for x, y in drawn(source)
                 if len(x) >= judge.min_samples
             ),
@@ -214,7 +214,7 @@ def _least_found(judge: Sequential, plan: Plan, traffic: Points, runs: int) -> I
         )
 
 
-def _needed(estimate: estimates.Estimate, side: Side, alpha: float) -> float:
+def _needed(estimate: Estimate, side: Side, alpha: float) -> float:
     evident = mixture.critical(alpha, estimate.ratio) * math.sqrt(estimate.variance)
     return max(estimate.limit(side), evident) - side.sign * estimate.difference
 
