@@ -15,9 +15,21 @@ import pyflow
 SRC = Path(pyflow.__file__).parent
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 ROOMS = [
-    ("errors", "frozen", "spans", "version", "redaction", "secrets", "protocols", "net", "ci"),
+    (
+        "errors",
+        "frozen",
+        "spans",
+        "version",
+        "redaction",
+        "secrets",
+        "messages",
+        "protocols",
+        "net",
+        "ci",
+    ),
     ("record", "define", "polling"),
-    ("probes",),
+    ("notices",),
+    ("probes", "notifiers"),
     ("run",),
     ("testing",),
 ]
