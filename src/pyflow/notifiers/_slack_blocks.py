@@ -26,8 +26,9 @@ HEADER_CHARS_MAX = 150
 SECTION_CHARS_MAX = 2_900
 FIELD_CHARS_MAX = 500
 FIELDS_MAX = 10
-LINKS_MAX = 5
-URL_CHARS_MAX = 1_000
+NAME_CHARS_MAX = 60
+LINKS_MAX = 3
+URL_CHARS_MAX = 600
 SIGNS = {"info": "", "warning": "⚠️ ", "error": "❌ ", "critical": "🚨 "}
 
 
@@ -64,10 +65,15 @@ def _sign(message: Message) -> str:
 
 
 def _field(name: str, value: str) -> dict[str, Any]:
-    words = escaped(line_of(value, chars=FIELD_CHARS_MAX))
-    return {"type": "mrkdwn", "text": f"*{escaped(line_of(name))}*\n{words}", "verbatim": True}
+    # Cut once it is escaped, because one character may have become five.
+    words = cut(escaped(line_of(value, chars=FIELD_CHARS_MAX)), FIELD_CHARS_MAX)
+    return {"type": "mrkdwn", "text": f"*{_short(name)}*\n{words}", "verbatim": True}
 
 
 def _link(words: str, url: str) -> dict[str, Any]:
     place = quote(url, safe=":/?#[]@!$&'()*+,;=%~-._")
-    return {"type": "mrkdwn", "text": f"<{escaped(place)}|{escaped(line_of(words, chars=100))}>"}
+    return {"type": "mrkdwn", "text": f"<{escaped(place)}|{_short(words)}>"}
+
+
+def _short(words: str) -> str:
+    return cut(escaped(line_of(words, chars=NAME_CHARS_MAX)), NAME_CHARS_MAX)

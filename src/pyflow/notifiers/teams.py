@@ -23,9 +23,10 @@ CARD_BYTES_MAX = 25_000
 """Teams refuses what is larger than about 28 KB."""
 TEXT_CHARS = (6_000, 3_000, 1_500, 700, 300)
 FIELDS_MAX = 12
-FIELD_CHARS_MAX = 300
+FIELD_CHARS_MAX = 200
 TITLE_CHARS_MAX = 250
-LINKS_MAX = 4
+LINKS_MAX = 3
+LINES_MAX = 40
 URL_CHARS_MAX = 1_000
 COLORS = {"info": "Default", "warning": "Warning", "error": "Attention", "critical": "Attention"}
 
@@ -95,7 +96,8 @@ def _payload(message: Message, chars: int) -> dict[str, Any]:
     color = "Good" if message.event == "succeeded" else COLORS[message.severity]
     title["inlines"][0] |= {"weight": "Bolder", "size": "Large", "color": color}
     body = [title]
-    body += [_text_block(line, chars=chars) for line in cut(plain(message.text), chars).split("\n")]
+    lines = cut(plain(message.text), chars).split("\n", LINES_MAX)
+    body += [_text_block(line, chars=chars) for line in lines]
     body += [_fact(name, value) for name, value in message.fields[:FIELDS_MAX]]
     links = [(words, url) for words, url in message.links if len(url) <= URL_CHARS_MAX]
     card: dict[str, Any] = {
@@ -123,6 +125,6 @@ def _text_block(text: str, *, chars: int) -> dict[str, Any]:
 
 def _fact(name: str, value: str) -> dict[str, Any]:
     block = _text_block(f"{name}: ", chars=FIELD_CHARS_MAX)
-    block["inlines"][0] |= {"text": f"{line_of(name, chars=60)}: ", "weight": "Bolder"}
+    block["inlines"][0] |= {"text": f"{line_of(name, chars=40)}: ", "weight": "Bolder"}
     block["inlines"].append({"type": "TextRun", "text": line_of(value, chars=FIELD_CHARS_MAX)})
     return block | {"spacing": "Small"}

@@ -38,6 +38,7 @@ class SlackServer(HTTPServer):
         self.channels = channels
         self.channel: list[dict[str, Any]] = []
         """Every message that was posted, as it reads now, with its ``ts`` and ``edits``."""
+        self._count = 0
 
     @property
     def url(self) -> str:
@@ -84,7 +85,8 @@ class SlackServer(HTTPServer):
         return payload_problem(data)
 
     def _post(self, data: dict[str, Any]) -> str:
-        ts = f"1700000000.{len(self.channel):06d}"
+        self._count += 1
+        ts = f"1700000000.{self._count:06d}"
         self.channel.append({**data, "ts": ts, "edits": 0})
         return ts
 
