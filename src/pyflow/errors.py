@@ -172,6 +172,10 @@ class EngineError(PyflowError):
     """The engine was used in a way it cannot serve; nothing was started."""
 
 
+class OutsideExecutor(EngineError):
+    """A wait was asked for on a thread that the executor does not run."""
+
+
 class PlanChanged(EngineError):
     """A recorded run cannot be taken up with this workflow, whose plan is another one.
 

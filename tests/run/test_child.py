@@ -259,7 +259,8 @@ class TestContext:
         assert (seen["checkpoints"], seen["own"]) == ({"step": [1, 2]}, "running")
         said = [next(iter(message)) for message in engine.told]
         assert said == [
-            *["note"] * 3,
+            *["note"] * 2,
+            "ask",
             "wait",
             "waited",
             "note",

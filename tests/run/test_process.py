@@ -27,7 +27,7 @@ from pyflow.define.plan import Callee
 from pyflow.define.task import MISSING
 from pyflow.define.wiring import Input
 from pyflow.errors import CodecError, ProcessFailed, RunStopping, TaskTimeout
-from pyflow.record.events import Event, Logged
+from pyflow.record.events import CheckpointSaved, Event, Logged
 from pyflow.run import process
 from pyflow.run.context import Call
 from pyflow.run.failures import ChildFailed
@@ -157,6 +157,9 @@ class FakeDesk:
         self.noted: list[Event] = []
 
     def note(self, event: Event) -> None:
+        self.noted.append(event)
+
+    def save(self, event: CheckpointSaved) -> None:
         self.noted.append(event)
 
     def outcome(self, name: str) -> str:

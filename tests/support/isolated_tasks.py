@@ -439,3 +439,18 @@ def undo_apply(ctx: RecoveryContext, apply: dict[str, int] | None) -> object:
 async def repair_async(ctx: AsyncRecoveryContext) -> dict[str, Any]:
     assert ctx.cause is not None
     return {"cause": ctx.cause.type, "timeout": isinstance(ctx.cause, TaskTimeout)}
+
+
+def save_and_look(ctx: Context, path: str) -> list[Any]:
+    from pyflow import Engine
+
+    ctx.checkpoint("at", 7)
+    with Engine(journal=path) as engine:
+        (run_id,) = engine.journal.runs()
+        records = engine.journal.read(run_id)
+    return [record.data["value"] for record in records if record.kind == "checkpoint_saved"]
+
+
+def save_and_go_on(ctx: Context) -> None:
+    ctx.checkpoint("at", 7)
+    raise AssertionError("it went on")

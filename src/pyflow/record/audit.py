@@ -25,10 +25,19 @@ __all__ = ["AuditTrail"]
 class AuditTrail(Sequence[Record]):
     """The records of one run, in order."""
 
-    __slots__ = ("_records",)
+    __slots__ = ("_given",)
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._records = tuple(records)
+        # What can still change is copied; a sequence that cannot may make its records when asked.
+        if not isinstance(records, Sequence) or isinstance(records, list):
+            records = tuple(records)
+        self._given = records
+
+    @property
+    def _records(self) -> tuple[Record, ...]:
+        if not isinstance(self._given, tuple):
+            self._given = tuple(self._given)
+        return self._given
 
     def __len__(self) -> int:
         return len(self._records)

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pyflow.define.environment import Environment
-from pyflow.errors import CodecError, RunStopping, TaskError, TaskTimeout
+from pyflow.errors import CodecError, JournalError, RunStopping, TaskError, TaskTimeout
 from pyflow.frozen import fields_of
 from pyflow.record.codec import event_data
 from pyflow.record.values import encode
@@ -36,7 +36,7 @@ from pyflow.run.parcels import frame, locate, receive, unpack
 if TYPE_CHECKING:
     import socket
 
-    from pyflow.record.events import Event
+    from pyflow.record.events import CheckpointSaved, Event
 
 __all__ = ["Link", "main", "perform"]
 
@@ -218,6 +218,10 @@ class ChildDesk:
         """Have the engine record *event*."""
         self._link.send(frame({"note": event.kind, "data": event_data(event)}, event.kind))
 
+    def save(self, event: CheckpointSaved) -> None:
+        """Have the engine record *event*, and wait until that is durable."""
+        self._link.ask("save", event.key, event_data(event))
+
     def outcome(self, name: str) -> str:
         """Ask the engine for the status of the task *name*."""
         return self._link.ask("outcome", name)
@@ -276,17 +280,20 @@ class Link:
         with self._sending:
             self._line.sendall(data)
 
-    def ask(self, what: str, name: str) -> Any:
+    def ask(self, what: str, name: str, data: Mapping[str, Any] | None = None) -> Any:
         """Block until the engine has answered.
 
         Raises:
             KeyError: The engine knows no such task.
+            JournalError: The engine could not record it.
             CodecError: The answer is too large.
         """
         number, answered = next(self._numbers), Future[dict[str, Any]]()
         self._replies[number] = answered
-        self.send(frame({"ask": number, "what": what, "name": name}, what))
+        self.send(frame({"ask": number, "what": what, "name": name, "data": data}, what))
         reply = answered.result()
+        if "broken" in reply:
+            raise JournalError(reply["broken"])
         if "unknown" in reply:
             raise KeyError(name)
         if "problem" in reply:

@@ -51,11 +51,14 @@ class Committer:
     def put(self, run: Waiting, batch: Batch, commands: Sequence[Any]) -> None:
         """Have *batch* committed; *commands* come back to *run* once it is."""
         if not self._waiting:
-            run.loop.call_soon(self._flush)
+            run.loop.call_soon(self.flush)
         self._waiting.append((run, batch, commands))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Commit what waits for it, if anything does."""
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         outcomes: Sequence[object]
         try:
             outcomes = self._journal.append_all([batch for _, batch, _ in waiting])

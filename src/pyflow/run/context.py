@@ -51,6 +51,10 @@ class Desk(Protocol):
         """Record *event*, in order."""
         ...
 
+    def save(self, event: ev.CheckpointSaved) -> None:
+        """Record *event*, and return once it is durable."""
+        ...
+
     def outcome(self, name: str) -> str:
         """Return the status of a task."""
         ...
@@ -172,8 +176,15 @@ class Facts:
         )
 
     def checkpoint(self, key: str, value: Any) -> None:
-        """Save progress, as JSON data, for a later attempt to find in `checkpoints`."""
-        self._desk.note(ev.CheckpointSaved(self.task, str(key), encode(value, key)))
+        """Save progress, as JSON data, for a later attempt to find in `checkpoints`.
+
+        It is durable when this returns: a crash right after does not lose it.
+
+        Raises:
+            CodecError: *value* cannot be stored.
+            JournalError: It could not be recorded, and the run stops.
+        """
+        self._desk.save(ev.CheckpointSaved(self.task, str(key), encode(value, key)))
 
     @property
     def checkpoints(self) -> Mapping[str, Any]:

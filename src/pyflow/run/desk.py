@@ -6,9 +6,10 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyflow.errors import RunStopping
+from pyflow.errors import OutsideExecutor, RunStopping
 from pyflow.record.events import CheckpointSaved
 from pyflow.record.values import copied
+from pyflow.run.executors import wait_from_thread
 from pyflow.run.inputs import Noted
 from pyflow.run.state import no_task
 
@@ -42,6 +43,7 @@ class RunDesk:
         rng: random.Random,
         executor: Executor,
         post: Callable[[Happening], None],
+        settle: Callable[[], None],
     ) -> None:
         self.run_id = run_id
         self.workflow = state.plan.workflow_name
@@ -52,6 +54,7 @@ class RunDesk:
         self._parameters = parameters
         self._executor = executor
         self._post = post
+        self._settle = settle
         self._waits: dict[asyncio.Timeout, Call] = {}
         self._checkpoints: dict[str, dict[str, Any]] = {}
         self._stopped = False
@@ -69,12 +72,26 @@ class RunDesk:
 
     def note(self, event: Event) -> None:
         """Record *event* in its turn; from any thread."""
-        if isinstance(event, CheckpointSaved):
-            self._checkpoints.setdefault(event.task, {})[event.key] = event.value
         if _running_loop() is self.loop:
             self._post(Noted(event))
         else:
             self.loop.call_soon_threadsafe(self._post, Noted(event))
+
+    def save(self, event: CheckpointSaved) -> None:
+        """Record *event*, and return once it is durable; from any thread.
+
+        Raises:
+            JournalError: It could not be recorded.
+        """
+        if _running_loop() is not self.loop:
+            self.block(lambda: self._saved(event))
+            return
+        self._post(Noted(event))
+        self._settle()
+        self.remember([event])
+
+    async def _saved(self, event: CheckpointSaved) -> None:
+        self.save(event)
 
     def outcome(self, name: str) -> str:
         """Return the status of the task *name*.
@@ -124,7 +141,10 @@ class RunDesk:
                 'a wait of a plain function with isolation="inline" would block the whole run; '
                 "make the function async, or leave isolation= out"
             )
-        return self._executor.wait(make)
+        try:
+            return self._executor.wait(make)
+        except OutsideExecutor:  # a thread that the function has started itself
+            return wait_from_thread(self.loop, make)
 
     def cut_waits(self, only: Call | None = None) -> None:
         """Cut short every wait that is not shielded, or those of one call alone."""

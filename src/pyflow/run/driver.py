@@ -85,6 +85,7 @@ class Driver:
             rng=rng,
             executor=caller.executor,
             post=self.post,
+            settle=self.settle,
         )
         self.worker = Worker(
             machine.state,
@@ -243,6 +244,19 @@ class Driver:
         if not self._awake:
             self._awake = True
             self.loop.call_soon(self._pump)
+
+    def settle(self) -> None:
+        """Make durable whatever has been posted, and go on from there.
+
+        Raises:
+            JournalError: The record cannot be kept.
+        """
+        self._pump()
+        if self._committer is not None:
+            self._committer.flush()
+        if self._broken is not None:
+            cause = self._broken.__cause__
+            raise self._broken if cause is None or isinstance(cause, Exception) else cause
 
     def _pump(self) -> None:
         self._awake = False

@@ -14,6 +14,8 @@ from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyflow.errors import OutsideExecutor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -105,8 +107,15 @@ class ThreadExecutor:
         return await loop.run_in_executor(self._pool, lambda: context.run(fn))
 
     def wait(self, make: Callable[[], Coroutine[Any, Any, T]], /) -> T:
-        """Block this thread until the loop that it works for has carried the coroutine out."""
-        return wait_from_thread(_LOOP.get(), make)
+        """Block this thread until the loop that it works for has carried the coroutine out.
+
+        Raises:
+            OutsideExecutor: It works for none.
+        """
+        loop = _LOOP.get(None)
+        if loop is None:
+            raise OutsideExecutor("wait() was called on a thread that this executor does not run")
+        return wait_from_thread(loop, make)
 
     def close(self) -> None:
         """Let idle threads end."""

@@ -34,6 +34,7 @@ from pyflow.errors import (
     TaskTimeout,
 )
 from pyflow.record.codec import decode_event
+from pyflow.record.events import CheckpointSaved
 from pyflow.run.failures import ChildFailed, Seen
 from pyflow.run.parcels import LENGTH_BYTES, frame, pack, size_of
 
@@ -50,7 +51,7 @@ __all__ = ["run_in_process"]
 GRACE_S = 2.0
 REAP_S = 5.0
 PAUSE_S = (0.001, 0.05)
-NOTES = ("change_recorded", "checkpoint_saved", "logged", "reading_taken")
+NOTES = ("change_recorded", "logged", "reading_taken")
 
 # An isolated interpreter (-I) knows neither PYTHONPATH nor the working directory, so
 # the path of this one is the opening message.
@@ -267,7 +268,7 @@ class _Conversation:
         elif "waited" in message:
             self._waits.pop(message["waited"]).cancel()
         else:
-            self._tell(message["ask"], message["what"], message["name"])
+            self._tell(message["ask"], message["what"], message["name"], message["data"])
 
     async def _watch(self, number: int) -> None:
         """Tell the other end if a wait of its is to be cut short."""
@@ -277,16 +278,21 @@ class _Conversation:
         except RunStopping as stopping:
             self._send({"stop": number, "reason": str(stopping)})
 
-    def _tell(self, number: int, what: str, name: str) -> None:
+    def _tell(self, number: int, what: str, name: str, data: dict[str, Any] | None) -> None:
         reply: dict[str, Any] = {"reply": number}
         try:
             if what == "outcome":
                 reply["value"] = self._desk.outcome(name)
+            elif what == "save":
+                self._desk.save(CheckpointSaved(self.task, name, (data or {}).get("value")))
+                reply["value"] = None
             else:
                 reply["value"] = dict(self._desk.checkpoints(self.task))
             self._send(reply, what)
         except KeyError:
             self._send({"reply": number, "unknown": name})
+        except JournalError as error:
+            self._send({"reply": number, "broken": str(error)})
         except CodecError as error:
             self._send({"reply": number, "problem": [error.path, error.reason]})
 

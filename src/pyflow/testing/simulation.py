@@ -18,6 +18,7 @@ from pyflow.run.engine import Engine
 from pyflow.run.result import Result
 from pyflow.run.state import RunState, no_task
 from pyflow.testing.clock import VirtualClock, running_loop
+from pyflow.testing.drafts import DraftJournal
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.faults import NO_FAULTS, Fault, ScriptedFaults
 from pyflow.testing.loop import VirtualLoop
@@ -119,7 +120,7 @@ class SimulatedEngine(Engine):
     ) -> None:
         """Make an engine; for the arguments see `pyflow.Engine`."""
         super().__init__(
-            journal=journal,
+            journal=journal if journal is not None else DraftJournal(),
             locks=locks,
             executor=executor if executor is not None else SimulatedExecutor(),
             max_parallel=max_parallel,

@@ -16,6 +16,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+from pyflow.errors import OutsideExecutor
 from pyflow.testing.clock import running_loop
 from pyflow.testing.errors import SimulationError, SimulationStalled
 from pyflow.testing.where import name_of, where_thread
@@ -73,11 +74,11 @@ class SimulatedExecutor:
         """Hand over to the loop until it has carried the coroutine out.
 
         Raises:
-            SimulationError: Whoever calls does not run on a thread of this executor.
+            OutsideStrand: Whoever calls does not run on a thread of this executor.
         """
         strand = _STRAND.get(None)
         if strand is None:
-            raise SimulationError(
+            raise OutsideStrand(
                 "wait() was called outside of a function that run(fn, waits=True) carries out"
             )
         return cast("T", strand.ask(make))
@@ -87,6 +88,10 @@ class SimulatedExecutor:
         idle, self._idle = self._idle, []
         for strand in idle:
             strand.end()
+
+
+class OutsideStrand(SimulationError, OutsideExecutor):
+    """A wait was asked for on a thread that is no part of the simulation's order."""
 
 
 class _Later:

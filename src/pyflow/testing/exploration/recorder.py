@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pyflow.record import events as ev
-from pyflow.record.codec import GENESIS, Record, seal
+from pyflow.testing.drafts import DraftChain, Drafts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,19 +39,29 @@ class Recorder:
             die: Called when the engine is killed.
             ask: Called when an operator asks for something.
         """
-        self.events: list[ev.Event] = []
         self.started: Counter[tuple[str, str, int]] = Counter()
         self.outputs: dict[str, str] = {}
+        self.saved: dict[tuple[str, str], str] = {}  # what later attempts and undos find
         self.ended: Counter[tuple[str, str]] = Counter()  # what no state of a task shows
         self.finalizer: str | None = None  # the last that has begun
+        self.commands = 0  # of people, that were taken in
         self.resumed = 0
         self.is_fresh = False  # it was taken up, and nothing has followed from that yet
         self.is_over = False
-        self._instants: list[datetime] = []
-        self.run_id = ""
+        self._chain = DraftChain("")
         self._faults = faults
         self._die = die
         self._ask = ask
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run, once it has begun."""
+        return self._chain.run_id
+
+    @property
+    def events(self) -> list[ev.Event]:
+        """What was recorded, in order."""
+        return self._chain.events
 
     def append(
         self,
@@ -61,18 +71,18 @@ class Recorder:
         *,
         at: datetime,
         fences: Sequence[Lease] = (),
-    ) -> list[Record]:
+    ) -> Drafts:
         """Keep *events*, unless the engine is killed before; it may be killed after."""
         del fences  # nobody else writes here
         point = f"record {len(self.events) + 1} ({_said(events[0])})"
         self._crash(f"before {point}")
-        self.run_id = run_id
+        before = len(self.events)
+        self._chain.run_id = run_id
+        self._chain.add(events, at)
         for event in events:
-            self.events.append(event)
-            self._instants.append(at)
             self._note(event)
         self._crash(f"after {point}", ASKED)
-        return []
+        return Drafts(self._chain, before)
 
     def _note(self, event: ev.Event) -> None:
         self.is_fresh = self.is_fresh and isinstance(event, ev.LockAcquired)
@@ -80,6 +90,8 @@ class Recorder:
             self.started[event.kind, event.task, event.attempt] += 1
         elif isinstance(event, ev.TaskSucceeded | ev.InterruptResolved):
             self.outputs[event.task] = repr(event.output)
+        elif isinstance(event, ev.CheckpointSaved):
+            self.saved[event.task, event.key] = repr(event.value)
         elif isinstance(event, ev.RepairStarted):
             self.started[event.kind, event.task, 0] += 1
         elif isinstance(event, ev.FinalizerStarted):
@@ -89,6 +101,8 @@ class Recorder:
             self.ended["finalizer", event.name] += 1
         elif isinstance(event, ev.UndoAttemptFailed):
             self.ended["undo", event.task] += 1
+        elif isinstance(event, ev.CommandReceived):
+            self.commands += 1
         elif isinstance(event, ev.RunResumed):
             self.resumed += 1
             self.is_fresh = True
@@ -105,15 +119,10 @@ class Recorder:
         if kind is not None:
             self._ask(kind)
 
-    def read(self, run_id: str, /, *, after: int = 0) -> list[Record]:
-        """Return the records, sealed now."""
+    def read(self, run_id: str, /, *, after: int = 0) -> Drafts:
+        """Return the records, sealed when they are looked at."""
         del run_id
-        records: list[Record] = []
-        prev = GENESIS
-        for event, at in zip(self.events, self._instants, strict=True):
-            records += seal(self.run_id, [event], at=at, seq=len(records), prev=prev)
-            prev = records[-1].hash
-        return records[max(after, 0) :]
+        return Drafts(self._chain, after)
 
     def runs(self) -> list[str]:
         """Return the id of the run, once it has begun."""

@@ -267,6 +267,7 @@ class Trial:
         self._run: Run | None = None
         self._over: asyncio.Future[str]
         self._asking = 0
+        self._asked: list[str] = []  # the last of them may not be taken in yet
         self._pauses = 0
         self._broken: set[tuple[str, str]] = set()
         self._authors: dict[str, set[str | None]] = {}
@@ -350,6 +351,7 @@ class Trial:
         Its locks it has given back as those of a run that is not over.
         """
         self._recorder.started.clear()  # what it recorded and did not call, nobody will
+        self._asked = ["lost"] * self._recorder.commands
         tasks = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=hash)
         for task in tasks:
             task.cancel()
@@ -493,6 +495,7 @@ class Trial:
         if run is None or run._driver.is_over:  # noqa: SLF001 - it has ended in the meantime
             self._rested()
             return
+        self._asked.append(kind)
         if kind == "pause":
             run.pause(by="operator", reason="explored")
             self._unpause_later()
@@ -510,6 +513,7 @@ class Trial:
         self._pauses -= 1
         run = self._run
         if run is not None and run.status == "paused" and not self.scout.is_dead:
+            self._asked.append("unpause")
             run.unpause(by="operator", reason="explored")
             self._watch()
 
@@ -522,9 +526,10 @@ class Trial:
         )
         calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
         touched = frozenset((what, *sorted(map(str, by))) for what, by in self._authors.items())
-        outputs = frozenset(recorder.outputs.items())
+        outputs = frozenset(recorder.outputs.items()), frozenset(recorder.saved.items())
         lied = frozenset(f.kind for f in self.script if f.kind in ("lies", "stale", "flipped"))
-        run = (state.status, state.intent, state.paused, self._asking)
+        asked = tuple(self._asked[recorder.commands :])
+        run = (state.status, state.intent, state.paused, self._asking, asked)
         calls_ended = frozenset(recorder.ended.items())
         engine = (recorder.resumed, recorder.is_fresh, recorder.finalizer, calls_ended)
         return run, engine, tasks, calls, touched, outputs, lied, self._world.fingerprint()
