@@ -368,7 +368,12 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.ApprovalRequested("a", "go?", "d"), "go?"),
     (ev.ApprovalAnswered("a", "approve", "d", "bob", "ok"), "approve by bob: ok"),
     (ev.LockBroken("r", 3, "bob", "why"), "r, by bob: why"),
-    (ev.NotificationFailed("slack", 3, TIMEOUT), "slack: OSError: no route to host"),
+    (ev.NotificationsOpened(["slack", "mail"]), "slack, mail"),
+    (
+        ev.Notified("slack", 3, "r-3", "failed", "rejected", 1, "no_service"),
+        "slack: failed of record 3 rejected: no_service",
+    ),
+    (ev.NotificationsClosed(9), "up to record 9"),
     (ev.LeftoverEnded("a"), ""),
 ]  # fmt: skip
 

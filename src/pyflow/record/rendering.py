@@ -230,5 +230,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.LockAcquired: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockReleased: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockBroken: lambda e: f"{e.resource}, {_by(e.by, e.reason)}",
-    ev.NotificationFailed: lambda e: f"{e.notifier}: {_error(e.error)}",
+    ev.NotificationsOpened: lambda e: ", ".join(e.routes),
+    ev.Notified: lambda e: _said(f"{e.route}: {e.event} of record {e.seq} {e.result}", e.detail),
+    ev.NotificationsClosed: lambda e: f"up to record {e.seq}",
 }
