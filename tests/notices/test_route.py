@@ -82,6 +82,8 @@ class TestChecks:
             ({"attempts": True}, "attempts="),
             ({"backoff": "1s"}, "must be a Backoff"),
             ({"name": "a b"}, "name="),
+            ({"required": True, "events": ["failed"]}, "about the start"),
+            ({"required": True, "severity": "error"}, "about the start"),
             ({"severity": "loud", "attempts": 0}, "2 problems"),
         ],
     )

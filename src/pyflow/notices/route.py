@@ -223,6 +223,12 @@ def _option_problems(route: Route) -> list[str]:
         )
     if not isinstance(route.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
         problems.append(f"backoff={shown(route.backoff)} must be a Backoff")
+    if route.required and route.severity == "info" and isinstance(route.events, (list, tuple)):
+        told = "started" in cast("Sequence[object]", route.events)
+    else:
+        told = not route.required or route.severity == "info"
+    if not told:
+        problems.append('required=True is about the start: leave severity= out, and "started" in')
     if not isinstance(route.name, str) or not NAME.fullmatch(route.name):  # pyright: ignore[reportUnnecessaryIsInstance]
         problems.append(f"name={shown(route.name)} must be of letters, digits, _, - and .")
     return problems

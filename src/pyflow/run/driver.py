@@ -234,7 +234,7 @@ class Driver:
         def go() -> None:
             self._is_gated = False
             if problem is not None:
-                self._inbox.appendleft(on.Asked("pause", by="pyflow", reason=problem))
+                self._inbox.appendleft(on.Asked("pause", reason=f"notification: {problem}"))
             if self.over.done() or self._broken is not None:
                 return
             self._set_out(commands)
