@@ -435,7 +435,7 @@ class TestRestarts:
         events = [line["event"] for line in lines if line["run"] == run_id]
         assert list(dict.fromkeys(events)) == ROLLED_BACK
         assert len(set(told)) == len(ROLLED_BACK)
-        assert len(told) - len(set(told)) <= 3
+        assert max(told.count(one) for one in told) <= 2
 
     def test_end_of_program(self, tmp_path: Path) -> None:
         """A program that ends without closing its engine still tells what is left."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pyflow.errors import shown
 from pyflow.record.ledger import Ledger, ledger_of
 from pyflow.run.loops import LoopThread
+from pyflow.run.notekeeping import Notekeeper
 from pyflow.run.post import Post
 from pyflow.secrets import Redactor
 
@@ -69,6 +70,7 @@ class Deliverer:
         self.routes = tuple(routes)
         self.drain_s = drain_s
         self._journal = journal
+        self._notes = Notekeeper(journal)
         self._locks = locks
         self._clock = clock
         self._secrets = secrets
@@ -177,6 +179,7 @@ class Deliverer:
             run_id,
             self.routes,
             journal=self._journal,
+            notes=self._notes,
             locks=self._locks,
             clock=self._clock,
             rng=self._rng,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyflow.errors import LockError, PyflowError, shown
+from pyflow.record.batches import Batch
 from pyflow.record.events import NotificationsClosed, NotificationsOpened, RunFinished
 from pyflow.record.ledger import Ledger, ledger_of
 from pyflow.run.lane import Lane
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyflow.notices.route import Route
     from pyflow.protocols import Clock, Journal, Lease, LockManager
     from pyflow.record.events import Event
+    from pyflow.run.notekeeping import Notekeeper
     from pyflow.secrets import Redactor
 
 __all__ = ["Post"]
@@ -41,6 +43,7 @@ class Post:
         routes: Sequence[Route],
         *,
         journal: Journal,
+        notes: Notekeeper,
         locks: LockManager,
         clock: Clock,
         rng: random.Random,
@@ -55,6 +58,7 @@ class Post:
         self.lanes: list[Lane] = []
         self._routes = routes
         self._journal = journal
+        self._notes = notes
         self._locks = locks
         self._clock = clock
         self._rng = rng
@@ -194,21 +198,23 @@ class Post:
             self._note([NotificationsClosed(seq)])
 
     def _note(self, events: Sequence[Event]) -> None:
-        """Record *events*; where that fails they may be told again, and the run goes on."""
-        if not self._can_record:
-            return
+        """Have *events* recorded; where that fails they may be told again, and the run goes on."""
         if self._redactor:
             events = [redacted(event, self._redactor) for event in events]
-        options: Any = {"fences": self._leases} if self._leases else {}
-        try:
-            self._journal.append(ledger_of(self.run_id), events, at=self._clock.now(), **options)
-        except PyflowError as error:
-            self._can_record = False
-            logging.getLogger("pyflow.notices").warning(
-                "what was told about run %s cannot be recorded: %s", self.run_id, error
+        if self._can_record:
+            batch = Batch(
+                ledger_of(self.run_id), list(events), self._clock.now(), tuple(self._leases)
             )
+            self._notes.put(batch, self._cannot_record)
+
+    def _cannot_record(self, error: BaseException) -> None:
+        self._can_record = False
+        logging.getLogger("pyflow.notices").warning(
+            "what was told about run %s cannot be recorded: %s", self.run_id, shown(error)
+        )
 
     def _release(self) -> None:
+        self._notes.flush()  # whoever tells next has to find everything
         if self._leases:
             leases, self._leases = self._leases, ()
             try:
