@@ -169,8 +169,8 @@ def _residue(story: Story) -> list[str]:
 
 def _reason(record: Record, story: Story, event: str) -> str:
     said = getattr(record.event, "reason", None) or getattr(record.event, "comment", None) or ""
-    if event == "succeeded":
-        return ""
+    if event in ("succeeded", "task_failed", "undo_failed"):
+        return ""  # why no further try was made is not why it failed
     return said or (story.reason if event in NOTICES and event != "started" else "")
 
 
