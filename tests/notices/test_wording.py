@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -232,6 +233,52 @@ class TestEvents:
 
         assert one == two
         assert one.id == "r-2"
+
+    def test_progress(self) -> None:
+        """What was skipped counts as done; what was blocked or cancelled does not."""
+        tasks = dict.fromkeys("abcd", "1")
+        start = ev.RunStarted("shop", "f", {}, {"id": "ada"}, {}, tasks)
+        events = (
+            ev.TaskSkipped("a", "not needed"),
+            ev.TaskBlocked("b", "c failed"),
+            ev.TaskFailed("c", "tried once", ev.ErrorInfo("OSError", "gone")),
+            ev.TaskCancelled("d", "stopping"),
+            ev.UndoBlocked("a", ["c"], "c is not undone"),
+            ev.RunFinished("rollback_failed", 7),
+        )
+        records = seal("r", [start, *events], at=AT, seq=0, prev=GENESIS)
+
+        message = message_of(records[-1], Story("r").tell(records))
+
+        assert dict(message.fields)["Progress"] == "1 of 4 tasks"
+        assert "Failed: c: OSError: gone" in message.text
+        assert "Still applied: a" in message.text
+
+    def test_answers(self) -> None:
+        """A question that was answered is asked no more, and the answer is told."""
+        asked = ev.ApprovalRequested("a", "Ship it?", "d")
+        answered = ev.ApprovalAnswered("a", "reject", "d", "bob", "not today")
+
+        message = after(asked, answered)
+
+        assert message.title == "shop: a: reject by bob: not today"
+        assert message.text == "Why: not today"
+
+    @pytest.mark.parametrize(
+        ("span_s", "words"), [(4.04, "4.0 s"), (61, "1m 1s"), (7_325, "2h 2m"), (-5, "0.0 s")]
+    )
+    def test_elapsed(self, span_s: float, words: str) -> None:
+        """How long it took is told in few words, also where the clock went back."""
+        start = ev.RunStarted("shop", "f", {}, {"id": "ada"}, {}, {})
+        records = seal("r", [start], at=AT, seq=0, prev=GENESIS)
+        later = AT + timedelta(seconds=span_s)
+        records += seal(
+            "r", [ev.RunFinished("succeeded", 2)], at=later, seq=1, prev=records[-1].hash
+        )
+
+        message = message_of(records[-1], Story("r").tell(records))
+
+        assert message.title == f"shop: succeeded after {words}"
 
     def test_limits(self) -> None:
         """However long a reason is, a message is not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cut", "cut_bytes", "line_of", "plain"]
+__all__ = ["cut", "line_of", "plain"]
 
 LINE_CHARS_MAX = 300
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -27,11 +27,3 @@ def line_of(text: str, *, chars: int = LINE_CHARS_MAX) -> str:
 def cut(text: str, chars: int) -> str:
     """Return *text*, or as much of it as fits into *chars* characters with an ellipsis."""
     return text if len(text) <= chars else text[: max(0, chars - 1)] + "…"
-
-
-def cut_bytes(text: str, size: int) -> str:
-    """Return *text*, or as much of it as fits into *size* bytes of UTF-8 with an ellipsis."""
-    data = text.encode("utf-8", "replace")
-    if len(data) <= size:
-        return text
-    return data[: max(0, size - 3)].decode("utf-8", "ignore") + "…"
