@@ -57,10 +57,10 @@ unit: $(READY)
 	@$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
 
 crash: $(READY)
-	@$(BIN)/pytest -m crash
+	@$(BIN)/pytest tests/crash
 
 soak: $(READY)
-	@PYFLOW_SOAK=10 $(BIN)/pytest tests/crash tests/simulation/test_resume.py
+	@PYFLOW_SOAK=10 $(BIN)/pytest tests/crash
 
 integration: $(READY)
 	@$(BIN)/pytest -m integration

@@ -17,9 +17,13 @@
     ├── LockError                           a lock could not be taken or kept
     │   ├── LockHeld                        somebody has it, and nobody is to wait
     │   ├── LockLost                        somebody else has it by now
+    │   ├── LockMoved                       somebody else has had it since
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
-    └── HTTPError                           a request gave no usable answer
+    ├── HTTPError                           a request gave no usable answer
+    ├── MetricError                         a source of metrics gave no usable answer
+    └── AnalysisFailed                      an analysis says that a rollout must not go on
+        └── AnalysisHeld                    it cannot say that it may, and asks for a person
 
     RunStopping (BaseException)             a wait was cut short because the run is stopping
 
@@ -29,7 +33,7 @@ same facts as attributes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from pyflow.protocols import Holder, Lease, Reading
 
 __all__ = [
+    "AnalysisFailed",
+    "AnalysisHeld",
     "CodecError",
     "DefinitionError",
     "EngineError",
@@ -47,6 +53,8 @@ __all__ = [
     "LockError",
     "LockHeld",
     "LockLost",
+    "LockMoved",
+    "MetricError",
     "Phase",
     "PollTimeout",
     "ProbeError",
@@ -258,6 +266,20 @@ class LockLost(LockError):
         super().__init__(message)
 
 
+class LockMoved(LockError):
+    """A run that is taken up again had a lock which is not its own any more, so it cannot go on.
+
+    Somebody broke the lock, or another run has had it since: what this run
+    left there may have been changed. `lease` is what it had, and `epoch` the
+    one that is current now. Contrast `LockLost`: there, the run is under way.
+    """
+
+    def __init__(self, message: str, *, lease: Lease, epoch: int) -> None:
+        self.lease = lease
+        self.epoch = epoch
+        super().__init__(message)
+
+
 class RunAlive(LockError):
     """A run asks for a lock that it holds already, and its `holder` is alive: one of them is too many."""
 
@@ -283,6 +305,39 @@ class HTTPError(PyflowError):
         self.phase: Phase = phase
         self.reason = reason
         super().__init__(f"{url}: {reason} (while at: {phase})")
+
+
+class MetricError(PyflowError):
+    """A source of metrics gave no usable answer: it failed, or what it said makes no sense.
+
+    Contrast an empty answer, which is no error: there is no data. `source`
+    says who was asked, `query` what, and `reason` what went wrong.
+    """
+
+    def __init__(self, source: str, query: str, reason: str) -> None:
+        self.source = source
+        self.query = query
+        self.reason = reason
+        super().__init__(f"{source} cannot answer {shown(query)}: {reason}")
+
+
+class AnalysisFailed(PyflowError):
+    """An analysis says that a rollout must not go on.
+
+    `verdict` is what it came to, and `result` what became of each check.
+    """
+
+    def __init__(self, message: str, *, verdict: str, result: Mapping[str, Any]) -> None:
+        self.verdict = verdict
+        self.result = dict(result)
+        super().__init__(message)
+
+
+class AnalysisHeld(AnalysisFailed):
+    """An analysis cannot say that a rollout may go on, and asks for a person to decide.
+
+    Contrast `AnalysisFailed` itself: there, what was measured is reason enough.
+    """
 
 
 class RunStopping(BaseException):

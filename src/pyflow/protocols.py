@@ -9,12 +9,22 @@ that a plug-in author runs on their own implementation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from pyflow.errors import LockError
     from pyflow.messages import Attempt, Delivery, Message
     from pyflow.record.codec import Record
     from pyflow.record.events import Event
@@ -37,6 +47,7 @@ __all__ = [
     "Reading",
     "Router",
     "Sample",
+    "Samples",
     "ServiceState",
 ]
 
@@ -178,15 +189,26 @@ class LockManager(Protocol):
     """
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self,
+        run_id: str,
+        resources: Sequence[str],
+        /,
+        *,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+        told: Callable[[Holder], None] | None = None,
     ) -> Sequence[Lease]:
         """Wait until every one of *resources* is free, and take them all.
 
         Those who wait are served in the order in which they came. A cancelled
-        wait takes nothing.
+        wait takes nothing. *had* is what the run says that it has had of them;
+        whether that is still its own is decided together with the taking.
+        *told* hears, while this waits, of everybody who has one of them, once
+        for each lease, on the thread of the loop.
 
         Raises:
             LockHeld: Another run has one of them, and *policy* is ``fail``.
+            LockMoved: Somebody broke or took one that it has had.
             RunAlive: This very run has one of them, and its holder is alive.
             LockError: The last run of one of them is unfinished, or left
                 residue there.
@@ -204,8 +226,20 @@ class LockManager(Protocol):
         """Return who holds *resource*, dead or alive, or None where nobody does."""
         ...
 
-    def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
-        """Return why *run_id* cannot even wait for one of *resources*, or None."""
+    def refusal(
+        self,
+        resources: Sequence[str],
+        /,
+        *,
+        run_id: str | None = None,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+    ) -> LockError | None:
+        """Return what `acquire` would raise as things are, or None where it would take or wait."""
+        ...
+
+    def left(self, run_id: str, /) -> Sequence[str]:
+        """Return, in sorted order, what only *run_id* may take: it died there, or left residue."""
         ...
 
     def break_lock(self, resource: str, /) -> int:
@@ -337,6 +371,22 @@ class Sample:
     """What was measured. A source never gives NaN or an infinity: that is no sample."""
 
 
+class Samples(tuple[Sample, ...]):
+    """An answer that may come with words: what a source says beside its samples.
+
+    It is a plain tuple of samples in every other way.
+    """
+
+    notes: tuple[str, ...]
+    """Warnings of the source, and what was left out; for the audit trail."""
+
+    def __new__(cls, samples: Iterable[Sample] = (), notes: Iterable[str] = ()) -> Self:
+        """Make an answer of *samples*, in order of time, and *notes*."""
+        made = super().__new__(cls, samples)
+        made.notes = tuple(notes)
+        return made
+
+
 class MetricSource(Protocol):
     """**Protocol:** answers questions about what the service does under load."""
 
@@ -345,6 +395,12 @@ class MetricSource(Protocol):
     ) -> Sequence[Sample]:
         """Return the samples of *query* in the *window* that ends at *at* (now).
 
-        An empty answer means that there is no data; it is never zero.
+        An empty answer means that there is no data; it is never zero. One
+        that has to be explained, by warnings or by values that were left out,
+        is `Samples` with notes.
+
+        Raises:
+            MetricError: The source cannot be reached, refuses the query, or
+                answers what makes no sense.
         """
         ...

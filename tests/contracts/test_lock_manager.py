@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import itertools
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyflow.errors import LockHeld, RunAlive
+from pyflow.errors import LockHeld, LockMoved, RunAlive
 from pyflow.protocols import Holder, Lease, LockManager
 from pyflow.record.locks import MemoryLocks
 from pyflow.testing.contracts import check_lock_manager
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pyflow.protocols import LockPolicy
+    from pyflow.errors import LockError
 
 
 class Shares(MemoryLocks):
     """Lets everybody in."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
         return self._take(run_id, sorted(resources))
 
@@ -39,11 +39,11 @@ class Piecemeal(MemoryLocks):
     """Takes one resource after the other, and keeps what it has while it waits."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
         leases: list[Lease] = []
         for resource in resources:
-            leases += await super().acquire(run_id, [resource], policy=policy)
+            leases += await super().acquire(run_id, [resource], **options)
             await asyncio.sleep(0)
         return leases
 
@@ -76,9 +76,9 @@ class Unsorted(MemoryLocks):
     """Lists the leases in an order of its own."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
-        return (await super().acquire(run_id, resources, policy=policy))[::-1]
+        return (await super().acquire(run_id, resources, **options))[::-1]
 
 
 class Flat(MemoryLocks):
@@ -94,9 +94,9 @@ class Single(MemoryLocks):
     """Has one lock for everything."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
-        await super().acquire(run_id, ["everything"], policy=policy)
+        await super().acquire(run_id, ["everything"], **options)
         return [Lease(resource, run_id, 1) for resource in sorted(resources)]
 
 
@@ -123,19 +123,19 @@ class Patient(MemoryLocks):
     """Waits, whatever the policy."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
-        return await super().acquire(run_id, resources)
+        return await super().acquire(run_id, resources, **_with(options, policy="wait"))
 
 
 class Greedy(MemoryLocks):
     """Keeps what it could have when it fails."""
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self, run_id: str, resources: Sequence[str], /, **options: Any
     ) -> list[Lease]:
         try:
-            return await super().acquire(run_id, resources, policy=policy)
+            return await super().acquire(run_id, resources, **options)
         except LockHeld:
             self._take(run_id, [name for name in resources if name not in self._held])
             raise
@@ -151,9 +151,9 @@ class Blind(MemoryLocks):
 class Selfish(MemoryLocks):
     """Lets a run wait for itself."""
 
-    def _check(self, resources: Sequence[str], run_id: str | None) -> None:
+    def _check(self, resources: Sequence[str], run_id: str | None, had: Sequence[Lease]) -> None:
         with contextlib.suppress(RunAlive):
-            super()._check(resources, run_id)
+            super()._check(resources, run_id, had)
 
 
 class Tolerant(MemoryLocks):
@@ -166,8 +166,8 @@ class Tolerant(MemoryLocks):
 class Bars(MemoryLocks):
     """Bars a run from its own residue as well."""
 
-    def _check(self, resources: Sequence[str], run_id: str | None) -> None:
-        super()._check(resources, None)
+    def _check(self, resources: Sequence[str], run_id: str | None, had: Sequence[Lease]) -> None:
+        super()._check(resources, None, had)
 
 
 class Weak(MemoryLocks):
@@ -179,6 +179,49 @@ class Weak(MemoryLocks):
         if held is not None:
             self._held[resource] = held
         return epoch
+
+
+class Forgetful(MemoryLocks):
+    """Does not look at what a run has had."""
+
+    def _check_still(self, had: Lease) -> None:
+        pass
+
+
+class Literal(MemoryLocks):
+    """Takes every epoch that has grown for that of somebody else."""
+
+    def _check_still(self, had: Lease) -> None:
+        if self._epochs[had.resource] != had.epoch:
+            raise LockMoved("it has moved", lease=had, epoch=self._epochs[had.resource])
+        super()._check_still(had)
+
+
+class Silent(MemoryLocks):
+    """Tells nobody who has a resource."""
+
+    async def acquire(
+        self, run_id: str, resources: Sequence[str], /, **options: Any
+    ) -> list[Lease]:
+        return await super().acquire(run_id, resources, **_with(options, told=None))
+
+
+class Aimless(MemoryLocks):
+    """Knows that something is left, and not whose it is."""
+
+    def left(self, run_id: str, /) -> list[str]:
+        return sorted(self._left)
+
+
+class Hopeful(MemoryLocks):
+    """Foresees no wait."""
+
+    def refusal(self, resources: Sequence[str], /, **options: Any) -> LockError | None:
+        return super().refusal(resources, **_with(options, policy="wait"))
+
+
+def _with(options: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    return {**options, **changed}
 
 
 BROKEN_LOCKS: list[tuple[type[MemoryLocks], str]] = [
@@ -200,6 +243,11 @@ BROKEN_LOCKS: list[tuple[type[MemoryLocks], str]] = [
     (Bars, "What a run leaves with residue"),
     (Weak, "A broken lock is free"),
     (Careless, "its old lease is void"),
+    (Forgetful, "cannot take up again"),
+    (Literal, "A run may take up what nobody else"),
+    (Silent, "Who waits hears"),
+    (Aimless, "What a run has left with residue is told"),
+    (Hopeful, "is told without asking"),
 ]
 
 

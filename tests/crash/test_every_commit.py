@@ -14,9 +14,7 @@ import pytest
 import pyflow
 from pyflow.testing.crash import CrashReport, Survivor, crash_everywhere
 from support.effects import FileSite, in_memory_root, locks_left
-from support.killed import CASES, FACTOR, Case
-
-pytestmark = pytest.mark.crash
+from support.killed import CASES, FACTOR, Case, Tell
 
 
 class Asking:
@@ -59,17 +57,19 @@ def kill(case: Case, **options: Any) -> CrashReport:
 @pytest.mark.parametrize("case", CASES, ids=str)
 class TestEveryCommit:
     @pytest.mark.parametrize("seed", range(FACTOR))
-    def test_survives_sigkill(self, case: Case, seed: int) -> None:
+    def test_survives_sigkill(self, tell: Tell, case: Case, seed: int) -> None:
         """Killed around any commit, and again in its recovery, a run comes to what it would have."""
         report = kill(case, again=case.again, seed=seed)
 
+        tell(f"{case} by SIGKILL", report.points, report.endings)
         assert report.ok, str(report)
         assert report.points >= case.points
 
-    def test_survives_sigterm(self, case: Case) -> None:
+    def test_survives_sigterm(self, tell: Tell, case: Case) -> None:
         """Told to end around any commit, a run lets what is under way end, and is taken up."""
         report = kill(case, signals=["SIGTERM"])
 
+        tell(f"{case} by SIGTERM", report.points, report.endings)
         assert report.ok, str(report)
 
 

@@ -562,6 +562,10 @@ WHOLE: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
         for n, value in enumerate(["explode", None, 5, True, []])
     ),
     *(
+        (f"on_locked {n}", {"on_locked": value}, "BadOption", ("on_locked=", "wait, fail, cancel"))
+        for n, value in enumerate(["explode", None, 5, True, []])
+    ),
+    *(
         (f"max_parallel {n}", {"max_parallel": value}, "BadOption", ("max_parallel=", "from 1 to"))
         for n, value in enumerate(LIMITS)
     ),

@@ -413,6 +413,16 @@ class TestConflicts:
             "and a run has only one; make them equal"
         )
 
+    def test_on_locked(self) -> None:
+        """A run has one way with resources that another one has; whoever has none is not asked."""
+        outer = workflow_of("x", on_locked="fail")
+        outer.include(workflow_of("a", locks=["b"]), prefix="i")
+        outer.include(workflow_of("a"), prefix="j")
+
+        (said,) = problems(outer)
+
+        assert "included as 'i' has on_locked='wait', the one around it 'fail'" in said
+
     def test_impossible_inside(self) -> None:
         """What is no policy at all is reported once, and is no conflict besides."""
         inner: Any = {"on_failure": "explode", "max_parallel": None}

@@ -305,6 +305,7 @@ CHANGES: dict[str, tuple[Workflow, Workflow]] = {
     "name": (bare("w"), bare("v")),
     "on_failure": (bare(), bare(on_failure="stop")),
     "locks": (bare(locks=["a"]), bare(locks=["b"])),
+    "on_locked": (bare(), bare(on_locked="fail")),
     "max_parallel": (bare(), bare(max_parallel=1)),
     "param name": (bare(params={"p": 1}), bare(params={"q": 1})),
     "param default": (bare(params={"p": 1}), bare(params={"p": 2})),

@@ -437,11 +437,11 @@ class TestParams:
 class TestWorkflow:
     def test_options(self) -> None:
         """Options are readable, and cannot be changed past the checks."""
-        workflow = Workflow("w", on_failure="hold", locks="a", max_parallel=5)
+        workflow = Workflow("w", on_failure="hold", locks="a", on_locked="fail", max_parallel=5)
 
         assert (workflow.name, workflow.on_failure) == ("w", "hold")
-        assert (workflow.locks, workflow.max_parallel) == (("a",), 5)
-        for option in ("name", "on_failure", "locks", "max_parallel"):
+        assert (workflow.locks, workflow.on_locked, workflow.max_parallel) == (("a",), "fail", 5)
+        for option in ("name", "on_failure", "locks", "on_locked", "max_parallel"):
             with pytest.raises(AttributeError):
                 setattr(workflow, option, None)
 

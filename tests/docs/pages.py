@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyflow
+import pyflow.analysis
+import pyflow.metrics
 import pyflow.notifiers
 import pyflow.probes
 import pyflow.run.result
@@ -253,7 +255,7 @@ API_HEAD = """# API
 <!-- Written by tests/docs/pages.py from the signatures and docstrings. -->
 
 Every public name with its signature and one line.
-`import pyflow` gives all of them, except what stands under `pyflow.probes`, `pyflow.notifiers` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
+`import pyflow` gives all of them, except what stands under `pyflow.probes`, `pyflow.notifiers`, `pyflow.metrics`, `pyflow.analysis` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
 A `Span` is a `timedelta`, a number of seconds, or text such as `"90s"`, `"5m"` or `"1h30m"`.
 What each error means, and what to do about it, is in [Errors](errors.md).
 """
@@ -275,6 +277,8 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Errors": (pyflow, " ".join(n for n in pyflow.__all__ if _is_error(getattr(pyflow, n)))),
     "Version": (pyflow, "__version__"),
     "`pyflow.probes`": (pyflow.probes, " ".join(pyflow.probes.__all__)),
+    "`pyflow.metrics`": (pyflow.metrics, " ".join(pyflow.metrics.__all__)),
+    "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
     "`pyflow.testing`: simulate": (
         pyflow.testing,
@@ -319,6 +323,7 @@ MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
     *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
+    *("Check", "Judgement", "Replayed"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import pyflow
+import pyflow.analysis
+import pyflow.metrics
 import pyflow.probes
 import pyflow.testing
 from docs.pages import DOCS, GENERATED, PAGES, ROOT, Block, blocks, normal, played
@@ -116,7 +118,8 @@ class TestReference:
             r"^### `(\w+)`$", (DOCS / "reference/api.md").read_text(), re.MULTILINE
         )
 
-        names = [*pyflow.__all__, *pyflow.probes.__all__, *pyflow.testing.__all__]
+        rooms = (pyflow, pyflow.probes, pyflow.metrics, pyflow.analysis, pyflow.testing)
+        names = [name for room in rooms for name in room.__all__]
         assert [name for name in names if name not in entries] == []
 
     def test_names_every_error(self) -> None:

@@ -592,7 +592,7 @@ def _(patch: Patch) -> None:
 
     def let_go(self: Driver, command: on.CutWaits) -> None:
         cut(self, command)
-        self._locks.release(self._leases)
+        self._locks.release(list(self._leases.values()))
 
     patch.setitem(COMMANDS, on.CutWaits, let_go)
 
@@ -601,7 +601,9 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     acquire = MemoryLocks.acquire
     patch.setattr(
-        MemoryLocks, "acquire", lambda self, run_id, names: acquire(self, run_id, names[:1])
+        MemoryLocks,
+        "acquire",
+        lambda self, run_id, names, **o: acquire(self, run_id, names[:1], **o),
     )
 
 

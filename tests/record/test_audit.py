@@ -362,11 +362,17 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.ChangeRecorded("a", "r", None, 1.5), "r: none -> 1.5"),
     (ev.ReadingTaken("a", "http", "healthy"), "healthy, says http"),
     (ev.ReadingTaken("a", "http", "healthy", {"s": 1}, 1), 'healthy after 1 look, {"s": 1}, says http'),
+    (ev.MeasurementTaken("a", "p99", 2, "pass", "go_on"), "p99 2: pass"),
+    (
+        ev.MeasurementTaken("a", "p99", 2, "no_data", "again", {}, {"reason": "none"}),
+        "p99 2: no_data, then again: none",
+    ),
     (ev.Logged("a", "m"), "m"),
     (ev.Logged("a", "m", {"k": "v"}), 'm {"k": "v"}'),
     (ev.CheckpointSaved("a", "k", [1]), "k=[1]"),
     (ev.ApprovalRequested("a", "go?", "d"), "go?"),
     (ev.ApprovalAnswered("a", "approve", "d", "bob", "ok"), "approve by bob: ok"),
+    (ev.HolderAsked("r", 3, "r1"), "run r1, which has r, to cancel"),
     (ev.LockBroken("r", 3, "bob", "why"), "r, by bob: why"),
     (ev.NotificationsOpened(["slack", "mail"]), "slack, mail"),
     (

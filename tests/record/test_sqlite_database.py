@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -504,6 +505,62 @@ class TestTransactions:
                 thread.join()
 
             assert sorted(map(int, values(database))) == list(range(2, 82))
+
+    def test_waits_shortly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who waits looks again after each short pause, so that a busy writer cannot starve it."""
+        pauses: list[float] = []
+
+        def pause(span_s: float) -> None:
+            pauses.append(span_s)
+            if len(pauses) == 40:
+                other.execute("ROLLBACK")
+
+        monkeypatch.setattr("pyflow.record.sqlite.database.time", SimpleNamespace(sleep=pause))
+        with (
+            Database(tmp_path / "j.db") as database,
+            closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            with database.writing() as cursor:
+                cursor.execute(ADD, ("k", "then"))
+
+            assert values(database) == ["then"]
+        assert pauses == [0.001, 0.001, 0.002, 0.004, *[0.008] * 36]
+
+    def test_is_not_starved(self, tmp_path: Path) -> None:
+        """Beside a process that commits again and again, another one gets its turns."""
+        code = """if True:
+            import sys
+            from pyflow.record.sqlite.database import Database
+            with Database(sys.argv[1]) as database:
+                print("open", flush=True)
+                for line in sys.stdin:
+                    if line == "end\\n":
+                        break
+                    for _ in range(200):
+                        with database.writing() as cursor:
+                            cursor.execute("UPDATE meta SET value = value WHERE key = 'id'")
+        """
+        with Database(tmp_path / "j.db") as database:
+            with subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path / "j.db")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment(),
+            ) as other:
+                assert other.stdout is not None
+                assert other.stdin is not None
+                assert other.stdout.readline() == b"open\n"
+                other.stdin.write(b"go\n" * 3)
+                other.stdin.flush()
+                for number in range(100):
+                    with database.writing() as cursor:
+                        cursor.execute(ADD, (str(number), "mine"))
+                other.communicate(b"end\n")
+
+            assert other.returncode == 0
+            mine = database.reading("SELECT count(*) FROM meta WHERE value = 'mine'")
+            assert mine == [(100,)]
 
     def test_busy(self, tmp_path: Path) -> None:
         """Where another process keeps the journal locked, the wait has an end, and says why."""

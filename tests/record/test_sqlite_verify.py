@@ -94,7 +94,7 @@ class TestReader:
         """A flipped bit in a record is noticed, and it is the record that is named."""
         reader, missed = Reader(), []
         for row in rows:
-            missed.extend(line for line in flips(row[LINE]) if _intact(line))
+            missed.extend(line for line in flips(row[LINE] or b"") if _intact(line))
             assert read([changed(row, LINE, b"x")], reader.copy())[0] == "modified"
             reader.read(row)
 
@@ -104,7 +104,7 @@ class TestReader:
         """A flipped bit in the chain is noticed."""
         for row, reader in zip(rows, prefixes(rows), strict=True):
             record = _intact(row[LINE])
-            for chain in flips(row[CHAIN]):
+            for chain in flips(row[CHAIN] or b""):
                 reader.findings = []
                 before = (reader.tip, reader._links, dict(reader.runs))
                 reader._check_link(row[0], row[3], record, chain.decode("latin-1"))
@@ -164,6 +164,11 @@ class TestReader:
                 for other in (-1, 0, number - 1, number + 1, number + 2**40):
                     assert read([changed(row, cell, other)], reader.copy()) != []
             assert read([changed(row, 1, b"other")], reader.copy()) != []
+
+    @pytest.mark.parametrize("cell", [1, LINE, CHAIN])
+    def test_nothing_there(self, rows: list[Row], cell: int) -> None:
+        """A value that damage has made NULL is noticed, and stops nobody from reading on."""
+        assert read([*rows[:7], changed(rows[7], cell, None), *rows[8:]]) != []
 
 
 def kinds(path: Path) -> list[str]:

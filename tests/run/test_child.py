@@ -27,6 +27,7 @@ FACTS: dict[str, Any] = {
     "environment": None,
     "params": {"values": {"version": "2"}, "withheld": {"probe": "is a probe"}},
     "seed": 1,
+    "fencing_tokens": {},
     "task": "it",
     "attempt": 2,
     "item": 7,

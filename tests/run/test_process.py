@@ -15,7 +15,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from pyflow.define.plan import Callee
 from pyflow.define.task import MISSING
 from pyflow.define.wiring import Input
 from pyflow.errors import CodecError, ProcessFailed, RunStopping, TaskTimeout
-from pyflow.record.events import CheckpointSaved, Event, Logged
+from pyflow.record.events import CheckpointSaved, Event, Logged, MeasurementTaken
 from pyflow.run import process
 from pyflow.run.context import Call
 from pyflow.run.failures import ChildFailed
@@ -165,8 +165,14 @@ class FakeDesk:
     def outcome(self, name: str) -> str:
         raise KeyError(name)
 
+    def fencing_tokens(self) -> Mapping[str, int]:
+        return {}
+
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         return {}
+
+    def measurements(self, task: str) -> Sequence[MeasurementTaken]:
+        return ()
 
     def block(self, make: Any) -> Any:
         raise NotImplementedError

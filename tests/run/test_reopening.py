@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import pyflow
-from pyflow.errors import PlanChanged
+from pyflow.errors import LockMoved, PlanChanged, RunAlive
+from pyflow.protocols import Lease
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
 from pyflow.testing import run_virtual
@@ -660,8 +661,8 @@ class TestResumeAll:
 
 
 class TestLocks:
-    def locked(self, shop: Shop, **options: Any) -> pyflow.Workflow:
-        wf = pyflow.Workflow("w", locks=["service:shop"])
+    def locked(self, shop: Shop, *, extra: bool = False, **options: Any) -> pyflow.Workflow:
+        wf = pyflow.Workflow("w", locks=["service:shop", *["extra"][: int(extra)]])
         wf.add_task("a", shop.act("a"), **options)
         wf.add_recovery("a", shop.quick("undo a"))
         return wf
@@ -691,24 +692,91 @@ class TestLocks:
         assert run_virtual(other()) == "succeeded"
 
     def test_that_somebody_broke(self) -> None:
-        """A run whose resource another one took and left residue on stays as it was recorded."""
+        """A run whose lock was broken stays as it was recorded, and the error says what became of it."""
         disk = Disk().crash(self.locked(Shop()), 5)
-        stuck = pyflow.Workflow("stuck", locks=["service:shop"])
+        count = len(disk.records)
+        engine = SimulatedEngine(journal=disk.journal, locks=disk.locks)
+
+        async def main() -> None:
+            engine.break_lock("service:shop", by="ann", reason="it is urgent")
+            with pytest.raises(LockMoved, match="at epoch 1, and it is at epoch 2 now") as caught:
+                engine.reopen(disk.run_id, self.locked(Shop()))
+            assert caught.value.lease == Lease("service:shop", disk.run_id, 1)
+            assert caught.value.epoch == 2
+
+        run_virtual(main())
+        assert len(disk.records) == count
+
+    @pytest.mark.parametrize("roll_back", [None, "it was wrong"])
+    def test_that_another_run_has_had(self, roll_back: str | None) -> None:
+        """A run whose resource another one has had is neither resumed nor rolled back, and that one is named."""
+        disk, shop = Disk().crash(self.locked(Shop()), 5), Shop()
+        count = len(disk.records)
+        engine = SimulatedEngine(journal=disk.journal, locks=disk.locks)
+
+        async def main() -> None:
+            engine.break_lock("service:shop", by="ann", reason="it is urgent")
+            other = engine.start(self.locked(Shop()))
+            for _ in range(2):  # while it has it, and afterwards
+                with pytest.raises(LockMoved, match="so what the run left there may have"):
+                    engine.reopen(disk.run_id, self.locked(shop), roll_back=roll_back)
+                await other
+
+        run_virtual(main())
+        assert (len(disk.records), shop.did) == (count, [])
+
+    def test_that_another_run_has_had_since_the_end(self) -> None:
+        """A run that ended as failed can be rolled back until another one has had its resource."""
+
+        def broken() -> pyflow.Workflow:
+            wf = pyflow.Workflow("w", locks=["service:shop"], on_failure="stop")
+            wf.add_task("a", Shop().act("a"))
+            wf.add_recovery("a", Shop().quick("undo a"))
+            wf.add_task("b", Shop().act("b", fails=9), depends_on=["a"])
+            return wf
+
+        async def main(*, taken: bool) -> str:
+            engine = SimulatedEngine()
+            first = await engine.start(broken())
+            if taken:
+                await engine.start(self.locked(Shop()))
+            return (await engine.reopen(first.run_id, broken(), roll_back="it was wrong")).status
+
+        assert run_virtual(main(taken=False)) == "rolled_back"
+        with pytest.raises(LockMoved):
+            run_virtual(main(taken=True))
+
+    def test_of_a_plan_that_has_dropped_them(self) -> None:
+        """What a run had is taken again and given back, also where the plan does not name it any more."""
+        disk = Disk().crash(self.locked(Shop(), on_interrupt="rerun"), 5)
+        free = pyflow.Workflow("w")
+        free.add_task("a", Shop().act("a"), on_interrupt="rerun")
+        free.add_recovery("a", Shop().quick("undo a"))
+
+        assert disk.resume(free, accept_changes=True).status == "succeeded"
+        assert disk.kinds()[-2:] == ["lock_released", "run_finished"]
+        assert disk.locks.refusal(["service:shop"]) is None
+
+    def test_refused_while_it_waits(self) -> None:
+        """A run that waits for one lock more stays as it is recorded when that is refused."""
+        disk = Disk().crash(self.locked(Shop()), 5)
+        stuck = pyflow.Workflow("stuck", locks=["extra"])
         stuck.add_task("a", Shop().act("a", fails=9))
         stuck.add_recovery("a", Shop().act("undo a", fails=9))
         engine = SimulatedEngine(journal=disk.journal, locks=disk.locks)
 
         async def main() -> None:
-            engine.break_lock("service:shop", by="ann", reason="it is urgent")
             other = engine.start(stuck)
-            run = engine.reopen(disk.run_id, self.locked(Shop()))
+            await asyncio.sleep(1)
+            run = engine.reopen(disk.run_id, self.locked(Shop(), extra=True))
             run.resolve("a", "applied", by="ann")
             with pytest.raises(pyflow.LockError, match=f"run {other.id} left residue"):
                 await run
             assert (await other).status == "rollback_failed"
+            assert disk.kinds()[-2:] == ["task_started", "run_resumed"]
+            assert engine.trail(disk.run_id).outcome is None
             with pytest.raises(pyflow.LockError, match="left residue"):
-                engine.reopen(disk.run_id, self.locked(Shop()))
-            engine.break_lock("service:shop", by="ann", reason="cleaned up")
+                engine.reopen(disk.run_id, self.locked(Shop(), extra=True))
             again = engine.reopen(disk.run_id, self.locked(Shop()))
             assert (await again).status == "held"
             again.resolve("a", "applied", by="ann")
@@ -716,17 +784,61 @@ class TestLocks:
 
         run_virtual(main())
 
+    def test_that_cannot_be_asked_for(self) -> None:
+        """Where the locks fail in a way that nobody foresaw, whoever waits for the run hears of it."""
+
+        class Odd(MemoryLocks):
+            async def acquire(self, *args: Any, **options: Any) -> list[Lease]:
+                raise OSError("the line is dead")
+
+        async def main() -> None:
+            engine = SimulatedEngine(locks=Odd())
+            with pytest.raises(pyflow.JournalError, match="the line is dead"):
+                await engine.start(self.locked(Shop()))
+
+        run_virtual(main())
+
+    def test_of_a_run_that_is_alive(self) -> None:
+        """A run that another engine has is refused as alive, not as locked."""
+        journal, locks = MemoryJournal(), MemoryLocks()
+
+        async def main() -> None:
+            one, two = (SimulatedEngine(journal=journal, locks=locks) for _ in range(2))
+            run = one.start(self.locked(Shop()))
+            await asyncio.sleep(1)
+            with pytest.raises(RunAlive, match=f"run {run.id} is alive"):
+                two.reopen(run.id, self.locked(Shop()))
+            await run
+
+        run_virtual(main())
+
+    def test_cancelled_while_it_waits(self) -> None:
+        """A run that was cancelled while it waited is out of the line at once."""
+        locks = MemoryLocks()
+
+        async def main() -> str:
+            engine = SimulatedEngine(locks=locks)
+            first, second = (engine.start(self.locked(Shop())) for _ in range(2))
+            await asyncio.sleep(1)
+            second.cancel(by="ann")
+            await second
+            await asyncio.sleep(1)
+            waiting = repr(locks)
+            await first
+            return waiting
+
+        assert run_virtual(main()) == "<MemoryLocks held=1 waiting=0>"
+
     def test_come_before_answers(self) -> None:
         """What people say while a resumed run waits for its locks is answered once it has them."""
         disk = Disk().crash(self.locked(Shop()), 5)
         engine = SimulatedEngine(journal=disk.journal, locks=disk.locks)
-        other = pyflow.Workflow("other", locks=["service:shop"])
+        other = pyflow.Workflow("other", locks=["extra"])
         other.add_task("a", Shop().act("a", takes=60))
 
         async def main() -> pyflow.Result:
-            engine.break_lock("service:shop", by="ann", reason="it is urgent")
             first = engine.start(other)
-            run = engine.reopen(disk.run_id, self.locked(Shop()))
+            run = engine.reopen(disk.run_id, self.locked(Shop(), extra=True))
             run.resolve("a", "not_applied", by="ann")
             await asyncio.sleep(30)
             assert run.status == "running"

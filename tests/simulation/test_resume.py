@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ import pyflow
 from pyflow.record.codec import Record
 from pyflow.record.memory import MemoryJournal
 from pyflow.testing.simulation import SimulatedEngine, in_virtual_time
-from support.effects import Site
-from support.killed import CASES, FACTOR, Case
-
-SECOND, THIRD = 9, 2
-"""At how many commits of a recovery it is cut off as well, and the recovery from that."""
 
 
 class Shop:
@@ -204,102 +198,3 @@ def wanted_tasks(make: Callable[[Shop], pyflow.Workflow]) -> set[str]:
     plan = make(Shop()).check()
     names = {name for name, node in plan.nodes.items() if node.task.map is None}
     return names | {f"a[{item}]" for item in ("eu", "us", "ap")}
-
-
-# Thousands of cuts -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What is left of a run right before or after one of its commits."""
-
-    records: int
-    """How many of its records."""
-
-    effects: tuple[str, ...]
-    """What was done."""
-
-
-class Watched(MemoryJournal):
-    """Remembers what would have been left by a crash before and after each commit."""
-
-    def __init__(self, records: Sequence[Record], site: Site) -> None:
-        super().__init__()
-        for record in records:
-            super().append(record.run_id, [record.event], at=record.at)
-        self.cuts: list[Cut] = []
-        self._site = site
-
-    def append(self, run_id: str, events: Any, /, **options: Any) -> list[Record]:
-        self._cut(run_id)
-        records = super().append(run_id, events, **options)
-        self._cut(run_id)
-        return records
-
-    def _cut(self, run_id: str) -> None:
-        self.cuts.append(Cut(len(self.read(run_id)), tuple(self._site.effects)))
-
-
-@dataclass(frozen=True)
-class Life:
-    """What an engine came to, and where it could have been cut off."""
-
-    result: pyflow.Result
-    records: list[Record]
-    effects: list[str]
-    cuts: list[Cut]
-
-
-def live(case: Case, before: Life | None = None, cut: Cut | None = None) -> Life:
-    """Run the workflow of *case*, or take it up where *cut* left *before*, until it has ended."""
-    records = before.records[: cut.records] if before and cut else []
-    site = Site(cut.effects if cut else ())
-    journal = Watched(records, site)
-    engine, workflow = SimulatedEngine(journal=journal), case.make(site)
-
-    async def main() -> pyflow.Result:
-        run = engine.reopen(records[0].run_id, workflow) if records else engine.start(workflow)
-        result = await run
-        while result.status == "held" and case.operator is not None:
-            statuses = {name: task.status for name, task in result.tasks.items()}
-            case.operator(run, statuses, site)
-            result = await run
-        return result
-
-    result = in_virtual_time(main)
-    return Life(result, journal.read(result.run_id), site.effects, journal.cuts)
-
-
-def check_life(case: Case, life: Life, whole: Life, cuts: Sequence[Cut]) -> None:
-    """Check that *life*, after *cuts*, came to what the *whole* run did."""
-    where = " and ".join(f"after record {cut.records}, {len(cut.effects)} effects" for cut in cuts)
-    statuses = {name: task.status for name, task in life.result.tasks.items()}
-    wanted = {name: task.status for name, task in whole.result.tasks.items()}
-    try:
-        case.check(life.result.status, statuses, Site(life.effects), crashes=len(cuts))
-        assert statuses == wanted, f"its tasks are {statuses}, and would be {wanted}"
-        assert life.result.residue == whole.result.residue, f"residue {life.result.residue}"
-    except AssertionError as error:
-        raise AssertionError(f"{case} cut {where}: {error}\n{life.result.audit_trail}") from None
-    life.result.audit_trail.verify()
-
-
-@pytest.mark.crash
-class TestThousandsOfCuts:
-    def test_are_survived(self) -> None:
-        """A run is cut off around any commit, its recovery as well, and the recovery from that."""
-        rng, number = random.Random(1), 0
-        for case in CASES:
-            whole = live(case)
-            lives: list[tuple[tuple[Cut, ...], Life]] = [((), whole)]
-            for cuts, before in lives:
-                tried = [cut for cut in before.cuts if cut.records]
-                if cuts:
-                    wanted = (SECOND, THIRD * FACTOR, 0)[len(cuts) - 1]
-                    tried = rng.sample(tried, min(wanted, len(tried)))
-                for cut in tried:
-                    life = live(case, before, cut)
-                    check_life(case, life, whole, (*cuts, cut))
-                    lives.append(((*cuts, cut), life))
-                    number += 1
-        assert number >= 5_000 * FACTOR

@@ -165,8 +165,8 @@ class World:
             case on.AskInterrupt(task):
                 answers: Any = ("applied", "not_applied", "unknown")
                 handle(on.InterruptAnswered(task, answers[self.choose(3)], "look"))
-            case on.TakeLocks():
-                leases = tuple(Lease(r, "r", 1) for r in self.plan.locks)
+            case on.TakeLocks(resources):
+                leases = tuple(Lease(r, "r", self.state.epochs.get(r, 0) + 1) for r in resources)
                 handle(on.LocksTaken(leases))
             case on.SetTimer(key, _):
                 if key[0] == "drain" and not any(kind == "hang" for kind, _ in self.pending):

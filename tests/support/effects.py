@@ -31,6 +31,10 @@ class Site:
         """Do something."""
         self._effects.append(effect)
 
+    def go_back(self, effects: Iterable[str] = ()) -> None:
+        """Have there what was there when *effects* was all that had been done."""
+        self._effects = list(effects)
+
     def applied(self, name: str) -> int:
         """Return how often *name* was done and not undone."""
         done = Counter(self.effects)

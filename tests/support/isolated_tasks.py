@@ -454,3 +454,11 @@ def save_and_look(ctx: Context, path: str) -> list[Any]:
 def save_and_go_on(ctx: Context) -> None:
     ctx.checkpoint("at", 7)
     raise AssertionError("it went on")
+
+
+def fences(ctx: Context) -> dict[str, int]:
+    return dict(ctx.fencing_tokens)
+
+
+async def fences_async(ctx: AsyncContext) -> list[int]:
+    return [ctx.fencing_token, *ctx.fencing_tokens.values()]

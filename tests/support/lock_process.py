@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pyflow
 from pyflow.errors import LockError
 from pyflow.record.events import RunPaused
 from pyflow.record.sqlite.database import Database
@@ -175,6 +176,24 @@ async def race(path: str, log: str, total: str) -> None:
         os.close(diary)
 
 
+async def deploy(path: str) -> None:
+    """Execute a workflow that needs `a`: a task that ends when it is told to, and one after it."""
+    workflow = pyflow.Workflow("deploy", locks=["a"])
+
+    def first(ctx: pyflow.Context) -> None:
+        tell(ctx.run_id)
+        sys.stdin.readline()
+        ctx.record_change("a", before=1, after=2)
+
+    workflow.add_task("first", first)
+    workflow.add_task("second", lambda: tell("second"), depends_on=["first"])
+    try:
+        with pyflow.Engine(journal=path) as engine:
+            tell(engine.execute(workflow).status)
+    except pyflow.JournalError as error:
+        tell(f"{type(error.__cause__).__name__}: {error.__cause__}")
+
+
 def _note(diary: int, what: str, lease: Lease) -> int:
     """Note *what* happened, and return how often anybody has entered so far."""
     os.write(diary, f"{what} {lease.epoch} {lease.run_id}\n".encode())
@@ -182,4 +201,6 @@ def _note(diary: int, what: str, lease: Lease) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run({"live": live, "hold": hold, "race": race}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(
+        {"live": live, "hold": hold, "race": race, "deploy": deploy}[sys.argv[1]](*sys.argv[2:])
+    )

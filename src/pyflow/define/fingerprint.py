@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import linecache
 import re
 import types
@@ -57,6 +56,7 @@ class Identities:
                 "name": workflow.name,
                 "on_failure": workflow.on_failure,
                 "locks": sorted(workflow.locks),
+                "on_locked": workflow.on_locked,
                 "max_parallel": workflow.max_parallel,
                 "params": [_param(param) for param in workflow.params.values()],
                 "tasks": list(digests.items()),
@@ -201,9 +201,9 @@ def _codes(fn: Any) -> list[types.CodeType]:
 
 def _last_line(code: types.CodeType) -> int:
     """Return the last line of *code*, and of what is defined in it."""
-    own = (line for start, end, _, _ in code.co_positions() for line in (start, end) if line)
-    inner = (_last_line(const) for const in code.co_consts if isinstance(const, types.CodeType))
-    return max(itertools.chain(own, inner), default=code.co_firstlineno)
+    own = [end for _, end, _, _ in code.co_positions() if end]
+    inner = [_last_line(const) for const in code.co_consts if isinstance(const, types.CodeType)]
+    return max(own + inner, default=code.co_firstlineno)
 
 
 def _compiled(code: types.CodeType) -> str:

@@ -19,7 +19,7 @@ from pyflow.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyflow.define.policies import OnFailure
+    from pyflow.define.policies import OnFailure, OnLocked
     from pyflow.define.task import Finalizer, Param, Task
     from pyflow.define.workflow import Workflow
     from pyflow.record.values import Decoder
@@ -90,6 +90,9 @@ class Plan:
     locks: tuple[str, ...]
     """Resources that the run holds throughout, in the order in which it takes them."""
 
+    on_locked: OnLocked
+    """What it does where another run has one of them."""
+
     max_parallel: int | None
     """How many tasks may be under way at once."""
 
@@ -156,6 +159,7 @@ def compile_plan(workflow: Workflow) -> Plan:
         params=dict(workflow.params),
         on_failure=workflow.on_failure,
         locks=tuple(sorted(workflow.locks)),
+        on_locked=workflow.on_locked,
         max_parallel=workflow.max_parallel,
         stages=compiler.stages,
         critical_path=compiler.critical_path,

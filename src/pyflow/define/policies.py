@@ -12,9 +12,11 @@ __all__ = [
     "ISOLATIONS",
     "JOINS",
     "ON_FAILURE",
+    "ON_LOCKED",
     "Isolation",
     "Join",
     "OnFailure",
+    "OnLocked",
     "Retry",
     "is_exception_types",
     "is_whole",
@@ -22,10 +24,12 @@ __all__ = [
 
 Join: TypeAlias = Literal["success", "done", "failure", "any"]
 OnFailure: TypeAlias = Literal["rollback", "stop", "continue", "hold"]
+OnLocked: TypeAlias = Literal["wait", "fail", "cancel_holder"]
 Isolation: TypeAlias = Literal["inline", "thread", "process"]
 
 JOINS: tuple[str, ...] = get_args(Join)
 ON_FAILURE: tuple[str, ...] = get_args(OnFailure)
+ON_LOCKED: tuple[str, ...] = get_args(OnLocked)
 ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 
 ATTEMPTS_MAX = 1_000

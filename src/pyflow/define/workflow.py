@@ -21,9 +21,11 @@ from pyflow.define.policies import (
     ISOLATIONS,
     JOINS,
     ON_FAILURE,
+    ON_LOCKED,
     Isolation,
     Join,
     OnFailure,
+    OnLocked,
     Retry,
     is_exception_types,
     is_whole,
@@ -116,6 +118,9 @@ class Workflow:
             was started, `stop` starts nothing further, `continue` lets
             independent branches go on, `hold` waits for a person.
         locks: Names of resources that only one run at a time may touch.
+        on_locked: What a run does where another one has such a resource: `wait`
+            for it, `fail` and say who that is, or `cancel_holder`, which asks
+            that one to cancel, and then waits for it.
         max_parallel: How many tasks may be under way at once; None leaves
             that to the engine.
     """
@@ -127,10 +132,12 @@ class Workflow:
         params: Mapping[str, Any] | None = None,
         on_failure: OnFailure = "rollback",
         locks: Iterable[str] = (),
+        on_locked: OnLocked = "wait",
         max_parallel: int | None = None,
     ) -> None:
         self._name = name
         self._on_failure: OnFailure = on_failure
+        self._on_locked: OnLocked = on_locked
         self._max_parallel = max_parallel
         self.defined_at = _caller()
         self.tasks: list[Task] = []
@@ -163,6 +170,11 @@ class Workflow:
     def locks(self) -> tuple[str, ...]:
         """Resources that only one run at a time may touch."""
         return self._locks
+
+    @property
+    def on_locked(self) -> OnLocked:
+        """What a run does where another one has such a resource."""
+        return self._on_locked
 
     @property
     def max_parallel(self) -> int | None:
@@ -589,6 +601,10 @@ class Workflow:
             self.problems.append(
                 PolicyConflict(prefix, "on_failure", other.on_failure, self.on_failure)
             )
+        if other.locks and other.on_locked in ON_LOCKED and other.on_locked != self.on_locked:
+            self.problems.append(
+                PolicyConflict(prefix, "on_locked", other.on_locked, self.on_locked)
+            )
         if other.max_parallel not in (None, self.max_parallel):
             self.problems.append(
                 PolicyConflict(prefix, "max_parallel", other.max_parallel, self.max_parallel)
@@ -674,6 +690,9 @@ class Workflow:
         if self.on_failure not in ON_FAILURE:
             expected = f"choose from {', '.join(ON_FAILURE)}"
             self.problems.append(BadOption("workflow", "on_failure", self.on_failure, expected))
+        if self.on_locked not in ON_LOCKED:
+            expected = f"choose from {', '.join(ON_LOCKED)}"
+            self.problems.append(BadOption("workflow", "on_locked", self.on_locked, expected))
         self._check_limit("workflow", "max_parallel", self.max_parallel)
 
     def _check_limit(self, subject: str, option: str, value: object) -> None:

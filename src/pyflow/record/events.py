@@ -238,6 +238,8 @@ class AttemptFailed(TaskEvent):
     """True where it timed out on a thread that still runs."""
     kinds: list[str] | None = None
     """Qualified names of the exception's classes, where another try may follow."""
+    asks: bool | None = None
+    """True where a person is asked to decide, whatever `on_failure` says."""
 
 
 @frozen
@@ -575,6 +577,31 @@ class ReadingTaken(TaskEvent):
 
 
 @frozen
+class MeasurementTaken(TaskEvent):
+    """A check of an analysis measured what the service does, and judged it."""
+
+    kind: ClassVar[str] = "measurement_taken"
+    task: str
+    """The task that the analysis is."""
+    check: str
+    """Name of the check."""
+    number: int
+    """Which of its measurements, from 1; 0 where a comparison begins to count."""
+    verdict: str
+    """`pass`, `fail`, `inconclusive`, `no_data` or `error`."""
+    then: str
+    """What follows for the check: `go_on`, `again`, or how it ends."""
+    values: Any = None
+    """What was measured, as JSON data; a comparison rests on those of earlier looks too."""
+    judgement: dict[str, Any] | None = None
+    """The judgement of these values, with its reason."""
+    notes: list[str] | None = None
+    """What the source said besides."""
+    settings: dict[str, Any] | None = None
+    """How the check was made, with its opening measurement alone."""
+
+
+@frozen
 class Logged(TaskEvent):
     """A task said something."""
 
@@ -657,6 +684,19 @@ class LockAcquired(Event):
 
 
 @frozen
+class HolderAsked(Event):
+    """The run asked another one, which has a resource that it needs, to cancel."""
+
+    kind: ClassVar[str] = "holder_asked"
+    resource: str
+    """Name of the resource."""
+    epoch: int
+    """The fencing token of the one that has it."""
+    holder: str
+    """Id of that run."""
+
+
+@frozen
 class LockReleased(Event):
     """The run gave a resource back."""
 
@@ -734,8 +774,10 @@ FREE_TEXT = frozenset(
         "evidence",
         "initiator",
         "items",
+        "judgement",
         "message",
         "note",
+        "notes",
         "origin",
         "output",
         "params",
@@ -744,7 +786,9 @@ FREE_TEXT = frozenset(
         "reason",
         "receipt",
         "resource",
+        "settings",
         "value",
+        "values",
     }
 )
 """The fields that hold words and data from outside, in which a secret may hide.
@@ -788,11 +832,13 @@ ALL: tuple[type[Event], ...] = (
     FinalizerFailed,
     ChangeRecorded,
     ReadingTaken,
+    MeasurementTaken,
     Logged,
     CheckpointSaved,
     ApprovalRequested,
     ApprovalAnswered,
     LockAcquired,
+    HolderAsked,
     LockReleased,
     LockBroken,
     NotificationsOpened,

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pyflow.protocols import Holder
+    from pyflow.protocols import Holder, Lease
 
-__all__ = ["alive_text", "held_text", "in_line_text", "residue_text", "unfinished_text"]
+__all__ = [
+    "alive_text",
+    "held_text",
+    "in_line_text",
+    "moved_text",
+    "residue_text",
+    "unfinished_text",
+]
 
 UNITS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -54,6 +61,17 @@ def alive_text(holder: Holder, *, now: datetime | None) -> str:
         f"run {holder.lease.run_id} is alive ({_place(holder)}) and has held "
         f"{holder.lease.resource!r}{_when(holder.since, now, 'since')}; let it go on there, or end "
         "that process first"
+    )
+
+
+def moved_text(lease: Lease, epoch: int, run_id: str | None) -> str:
+    """Say that a lock is not any more what a run has had, and which run has it or had it last."""
+    who = f"run {run_id} has had it since" if run_id is not None else "it was broken or taken since"
+    return (
+        f"run {lease.run_id} had {lease.resource!r} at epoch {lease.epoch}, and it is at epoch "
+        f"{epoch} now: {who}, so what the run left there may have been changed, and it is neither "
+        f"resumed nor rolled back. See what it did in engine.trail({lease.run_id!r}), clean up by "
+        "hand, and start anew"
     )
 
 

@@ -181,6 +181,12 @@ def _reading(event: ev.ReadingTaken) -> str:
     return f"{event.health}{calls}{evidence}, says {event.probe}"
 
 
+def _measured(event: ev.MeasurementTaken) -> str:
+    then = "" if event.then == "go_on" else f", then {event.then.replace('_', ' ')}"
+    reason = str((event.judgement or {}).get("reason", ""))
+    return _said(f"{event.check} {event.number}: {event.verdict}{then}", reason)
+
+
 def _outcome(event: ev.OutcomeDecided) -> str:
     applied = f"; still applied: {', '.join(event.residue)}" if event.residue else ""
     left = f"; no undo for {', '.join(event.not_undone)}" if event.not_undone else ""
@@ -223,11 +229,13 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.FinalizerFailed: lambda e: _error(e.error),
     ev.ChangeRecorded: _change,
     ev.ReadingTaken: _reading,
+    ev.MeasurementTaken: _measured,
     ev.Logged: lambda e: e.message + (f" {text_of(e.data)}" if e.data else ""),
     ev.CheckpointSaved: lambda e: f"{e.key}={text_of(e.value)}",
     ev.ApprovalRequested: lambda e: e.question,
     ev.ApprovalAnswered: lambda e: f"{e.answer} {_by(e.by, e.comment)}",
     ev.LockAcquired: lambda e: f"{e.resource}, epoch {e.epoch}",
+    ev.HolderAsked: lambda e: f"run {e.holder}, which has {e.resource}, to cancel",
     ev.LockReleased: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockBroken: lambda e: f"{e.resource}, {_by(e.by, e.reason)}",
     ev.NotificationsOpened: lambda e: ", ".join(e.routes),

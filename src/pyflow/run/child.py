@@ -16,7 +16,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -26,6 +26,7 @@ from pyflow.define.environment import Environment
 from pyflow.errors import CodecError, JournalError, RunStopping, TaskError, TaskTimeout
 from pyflow.frozen import fields_of
 from pyflow.record.codec import event_data
+from pyflow.record.events import MeasurementTaken
 from pyflow.record.values import encode
 from pyflow.run.calls import make_context, not_awaitable
 from pyflow.run.context import AsyncContext, Call, Context
@@ -206,6 +207,7 @@ class ChildDesk:
         self.loop = loop
         self.rng = random.Random(facts["seed"])  # noqa: S311 - jitter, nothing secret
         self._params = Known(facts["params"])
+        self._fencing_tokens: dict[str, int] = facts["fencing_tokens"]
         self._link = link
         self._scopes: dict[int, asyncio.Timeout] = {}
 
@@ -229,6 +231,14 @@ class ChildDesk:
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Ask the engine what attempts of *task* have saved."""
         return self._link.ask("checkpoints", task)
+
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run had when this process was asked, by resource."""
+        return dict(self._fencing_tokens)
+
+    def measurements(self, task: str) -> Sequence[MeasurementTaken]:
+        """Ask the engine what attempts of *task* that did not fail have measured."""
+        return [MeasurementTaken(**data) for data in self._link.ask("measurements", task)]
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:  # noqa: ARG002 - there is but one call
         """Wait, unless the engine says that the run stops.

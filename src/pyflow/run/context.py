@@ -12,7 +12,8 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from pyflow.errors import ProbeError
+from pyflow.errors import LockError, ProbeError
+from pyflow.frozen import replace
 from pyflow.polling import Polled, poll
 from pyflow.record import events as ev
 from pyflow.record.values import encode
@@ -20,7 +21,7 @@ from pyflow.spans import Backoff, Span, seconds
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from pyflow.define.environment import Environment
     from pyflow.errors import TaskError
@@ -61,6 +62,14 @@ class Desk(Protocol):
 
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Return what earlier attempts of *task* saved."""
+        ...
+
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run has, by resource."""
+        ...
+
+    def measurements(self, task: str) -> Sequence[ev.MeasurementTaken]:
+        """Return what attempts of *task* that did not fail have measured."""
         ...
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
@@ -154,6 +163,32 @@ class Facts:
         parts = "\0".join((self.run_id, self.task, self._call.role))
         return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
+    @property
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """The epochs of the locks that the run has, by resource.
+
+        An epoch only grows. A resource that remembers the highest it has seen,
+        and refuses a lower one, keeps out a run that has lost its lock and
+        does not know it yet.
+        """
+        return self._desk.fencing_tokens()
+
+    @property
+    def fencing_token(self) -> int:
+        """The epoch of the one lock that the run has; see `fencing_tokens`.
+
+        Raises:
+            LockError: It has none, or several, each of which has its own.
+        """
+        tokens = self.fencing_tokens
+        if len(tokens) == 1:
+            return next(iter(tokens.values()))
+        has = f"{len(tokens)} locks, {', '.join(tokens)}" if tokens else "no lock"
+        advice = "take one from ctx.fencing_tokens" if tokens else "name the resource in locks="
+        raise LockError(
+            f"ctx.fencing_token is for a run with one lock, and this has {has}; {advice}"
+        )
+
     def outcome(self, name: str) -> str:
         """Return what has become of the task *name*, such as ``succeeded`` or ``skipped``.
 
@@ -190,6 +225,18 @@ class Facts:
     def checkpoints(self) -> Mapping[str, Any]:
         """What this and earlier attempts of this task have saved."""
         return self._desk.checkpoints(self.task)
+
+    def record_measurement(self, measurement: ev.MeasurementTaken) -> None:
+        """Put a measurement in the audit trail, for a later attempt to find in `measurements`.
+
+        An analysis does it; see `pyflow.analysis`.
+        """
+        self._desk.note(replace(measurement, task=self.task))
+
+    @property
+    def measurements(self) -> Sequence[ev.MeasurementTaken]:
+        """What this attempt and interrupted ones have measured; an attempt that failed counts no more."""
+        return self._desk.measurements(self.task)
 
 
 class RecoveryFacts(Facts):

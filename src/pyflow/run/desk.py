@@ -15,11 +15,11 @@ from pyflow.run.state import no_task
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.protocols import Executor
-    from pyflow.record.events import Event
+    from pyflow.record.events import Event, MeasurementTaken
     from pyflow.run.context import Call
     from pyflow.run.inputs import Happening
     from pyflow.run.state import RunState
@@ -106,6 +106,15 @@ class RunDesk:
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Return what attempts of *task* have saved."""
         return dict(self._checkpoints.get(task, {}))
+
+    def fencing_tokens(self) -> Mapping[str, int]:
+        """Return the epochs of the locks that the run has, by resource."""
+        return dict(sorted(self._state.locks.copy().items()))
+
+    def measurements(self, task: str) -> Sequence[MeasurementTaken]:
+        """Return what attempts of *task* that did not fail have measured."""
+        state = self._state.tasks.get(task)
+        return state.measured if state is not None else ()
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
         """Wait, unless the run stops or the call is over first.

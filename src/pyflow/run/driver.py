@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import JournalError, LockError, PyflowError
+from pyflow.protocols import Lease
 from pyflow.record.batches import Batch
 from pyflow.run import inputs as on
 from pyflow.run.commands import asked_in
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.errors import TaskError
-    from pyflow.protocols import Clock, Journal, Lease, LockManager
+    from pyflow.protocols import Clock, Holder, Journal, LockManager, LockPolicy
     from pyflow.record.codec import Record
     from pyflow.record.events import Event, RunResumed, RunStarted
     from pyflow.run.calls import Caller
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from pyflow.secrets import Redactor
 
 __all__ = ["Driver"]
+
+LOG = logging.getLogger("pyflow.locks")
 
 
 class Driver:
@@ -65,6 +68,7 @@ class Driver:
         redactor: Redactor,
         loop: asyncio.AbstractEventLoop,
         on_end: Callable[[Driver], None],
+        ask_other: Callable[[str, on.Asked], None],
     ) -> None:
         self.run_id = run_id
         self.machine = machine
@@ -111,12 +115,15 @@ class Driver:
         self._fences: tuple[Lease, ...] = (claim,) if claim is not None else ()
         self.redactor = redactor
         self._on_end = on_end
+        self._ask_other = ask_other
         self._inbox: deque[on.Happening] = deque()
         self._awake = False
         self._broken: BaseException | None = None
         self._calls: dict[asyncio.Task[None], None] = {}
         self._timers: dict[on.TimerKey, asyncio.TimerHandle] = {}
-        self._leases: Sequence[Lease] = ()
+        self._leases: dict[str, Lease] = {}
+        self._refusal: LockError | None = None
+        self._acquiring: dict[asyncio.Task[None], None] = {}
         self._abandoned: set[str] = set()
         self._seen: set[str] = set()  # messages of the inbox
 
@@ -144,6 +151,7 @@ class Driver:
 
         Raises:
             JournalError: Nothing was written, and nothing will be done.
+            LockError: The same, because waiting for its locks would not help.
         """
         self.machine.start(event)
         self._first_commit()
@@ -154,6 +162,7 @@ class Driver:
 
         Raises:
             JournalError: Nothing was written, and nothing will be done.
+            LockError: The same, because waiting for its locks would not help.
         """
         events = [record.event for record in records]
         now = self._clock.now()
@@ -194,6 +203,7 @@ class Driver:
         self._broken = self._journal_error(RuntimeError("this engine has let go of the run"))
         self._inbox.clear()
         self._cancel_timers()
+        self._stop_acquiring()
         self._release_locks(residue=True)
         self._slots.forget(self)
         self._on_end(self)
@@ -205,10 +215,10 @@ class Driver:
     def _release_locks(self, *, residue: bool) -> None:
         """Give everything back; where that fails, the run has ended all the same."""
         try:
-            self._locks.release(self._leases, residue=residue)
+            self._locks.release(list(self._leases.values()), residue=residue)
             self._give_up_claim()
         except PyflowError as error:
-            logging.getLogger("pyflow.locks").warning(
+            LOG.warning(
                 "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
             )
 
@@ -218,6 +228,9 @@ class Driver:
 
     def _first_commit(self) -> None:
         events, commands = self.machine.take()
+        for command in commands:
+            if isinstance(command, on.TakeLocks):
+                self._check_locks(command)
         try:
             self._commit(events)
         except Exception as error:
@@ -241,6 +254,17 @@ class Driver:
 
         with suppress(RuntimeError):  # the loop is closed: the run is left to a resume
             self.loop.call_soon_threadsafe(go)
+
+    def _check_locks(self, command: on.TakeLocks) -> None:
+        had = self._had(command)
+        refusal = self._locks.refusal(
+            command.resources, run_id=self.run_id, policy=_policy(command), had=had
+        )
+        if refusal is not None:
+            raise refusal
+
+    def _had(self, command: on.TakeLocks) -> list[Lease]:
+        return [Lease(resource, self.run_id, epoch) for resource, epoch in command.had]
 
     def _set_out(self, commands: Sequence[on.Command]) -> None:
         for command in commands:
@@ -363,6 +387,7 @@ class Driver:
     def _end(self) -> None:
         self.ended_at = self._clock.now()
         self._cancel_timers()
+        self._stop_acquiring()
         outcome = self.state.outcome
         spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
         self._release_locks(residue=spoiled)
@@ -385,10 +410,11 @@ class Driver:
 
     # Commands -----------------------------------------------------------------------------
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(coroutine, name=name)
         self._calls[task] = None
         task.add_done_callback(self._call_ended)
+        return task
 
     def _call_ended(self, task: asyncio.Task[None]) -> None:
         del self._calls[task]
@@ -423,26 +449,65 @@ class Driver:
         self.worker.list_items(self.state.tasks[command.task])
 
     def _take_locks(self, command: on.TakeLocks) -> None:
-        del command
-        self._spawn(self._acquire(), "locks")
+        task = self._spawn(self._acquire(command), "locks")
+        self._acquiring[task] = None
+        task.add_done_callback(self._acquiring.pop)
 
-    async def _acquire(self) -> None:
+    async def _acquire(self, command: on.TakeLocks) -> None:
         started = self.loop.time()
         try:
-            leases = await self._locks.acquire(self.run_id, self.state.plan.locks)
+            leases = await self._locks.acquire(
+                self.run_id,
+                command.resources,
+                policy=_policy(command),
+                had=self._had(command),
+                told=self._met if command.policy == "cancel_holder" else None,
+            )
         except LockError as error:
-            if self.machine.past is None:
-                self.post(on.LocksTaken(refusal=str(error)))
-            else:  # it stays as it is recorded, for a later resume
-                self._broken = error
+            self._refusal = error
+            self.post(on.LocksTaken(refusal=str(error)))
             return
-        if self.over.done():  # it was cancelled while it waited
-            self._locks.release(leases)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
+            self.failed(error)
             return
-        self._leases = leases
-        if self._claim is not None:
-            self._fences = (self._claim, *leases)
+        self._leases.update({lease.resource: lease for lease in leases})
+        self._fence()
         self.post(on.LocksTaken(tuple(leases), round(self.loop.time() - started, 6)))
+
+    def _met(self, holder: Holder) -> None:
+        lease = holder.lease
+        self.post(on.HolderMet(lease.resource, lease.epoch, lease.run_id))
+
+    def _ask_holder(self, command: on.AskHolder) -> None:
+        """Ask another run to cancel; where nobody can reach it, this one waits all the same."""
+        assert self.state.began is not None
+        workflow, who = self.state.plan.workflow_name, self.state.began.initiator.get("id")
+        reason = f"run {self.run_id} of {workflow!r} needs {command.resource!r}"
+        try:
+            self._ask_other(command.run_id, on.Asked("cancel", who, reason))
+        except PyflowError as error:
+            LOG.warning(
+                "run %s could not ask run %s to cancel, and waits for it: %s",
+                self.run_id,
+                command.run_id,
+                error,
+            )
+
+    def _fence(self) -> None:
+        """Have every commit from now on check what the run holds."""
+        if self._claim is not None:
+            self._fences = (self._claim, *self._leases.values())
+
+    def _stop_acquiring(self) -> None:
+        """Leave the line; whoever waits behind goes on."""
+        if not self.loop.is_closed():
+            for task in self._acquiring:
+                task.cancel()
+
+    def _leave(self, command: on.Leave) -> None:
+        del command
+        self._broken = self._refusal
+        self._end()
 
     def _abandon(self, command: on.Abandon) -> None:
         self._abandoned.add(command.task)
@@ -472,6 +537,11 @@ class Driver:
         self._end()
 
 
+def _policy(command: on.TakeLocks) -> LockPolicy:
+    """Return what the locks themselves are to do; whom to cancel is not for them to decide."""
+    return "fail" if command.policy == "fail" else "wait"
+
+
 def _promise() -> Future[None]:
     """Return a future that those who wait for it cannot cancel."""
     future: Future[None] = Future()
@@ -485,6 +555,8 @@ _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
     on.StartUndo: Driver._start_undo,
     on.StartFinalizer: Driver._start_finalizer,
     on.TakeLocks: Driver._take_locks,
+    on.AskHolder: Driver._ask_holder,
+    on.Leave: Driver._leave,
     on.AskCondition: Driver._ask_condition,
     on.AskInterrupt: Driver._ask_interrupt,
     on.ListItems: Driver._list_items,

@@ -10,18 +10,26 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from pyflow.ci import detect_ci, detect_initiator
+from pyflow.clock import SystemClock
 from pyflow.define.compiler import not_isolatable
 from pyflow.define.environment import Parameters, bind_params
 from pyflow.define.plan import Plan
 from pyflow.define.policies import ISOLATIONS
 from pyflow.define.problems import BadOption
 from pyflow.define.workflow import Workflow
-from pyflow.errors import DefinitionError, EngineError, JournalError, LockError, shown
+from pyflow.errors import (
+    DefinitionError,
+    EngineError,
+    JournalError,
+    LockError,
+    LockMoved,
+    RunAlive,
+    shown,
+)
 from pyflow.record.audit import AuditTrail
 from pyflow.record.events import RunFinished, RunResumed, RunStarted
 from pyflow.record.ledger import is_ledger, ledger_of
@@ -69,15 +77,8 @@ __all__ = ["Engine", "SystemClock"]
 
 INBOX_S = 0.5
 """How often an engine looks for what other processes ask of its runs, in seconds."""
+LOG = logging.getLogger("pyflow.locks")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """Return the present instant, in UTC."""
-        return datetime.now(UTC)
 
 
 class Engine(Asking):
@@ -176,7 +177,7 @@ class Engine(Asking):
         )
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
-        self._locks: LockManager = locks if locks is not None else MemoryLocks()
+        self._locks: LockManager = locks or MemoryLocks(now=self._clock.now)
         drain_s = seconds(drain, what="drain", zero=True)
         self._deliverer = self._made_deliverer(notifiers, drain_s)
         self._guard = threading.Lock()
@@ -224,6 +225,7 @@ class Engine(Asking):
             DefinitionError: The workflow or a parameter is wrong. Nothing was
                 recorded, and nothing was done.
             JournalError: The record could not be kept, so the run was stopped.
+            LockHeld: Another run has a resource, and ``on_locked="fail"``.
             LockError: Residue of an earlier run is in the way.
         """
         if self._store is not None:
@@ -317,6 +319,8 @@ class Engine(Asking):
             EngineError: There is no such run, it is under way already, or a
                 parameter has to be given again.
             PlanChanged: The workflow is another one, and that was not accepted.
+            RunAlive: It is under way in another process.
+            LockMoved: Somebody broke one of its locks, or has had it since.
             LockError: Its resources are held by somebody else.
             JournalError: The record is broken, or could not be kept.
         """
@@ -370,7 +374,9 @@ class Engine(Asking):
         """Resume every run of *workflows* that was cut off, one after the other, oldest first.
 
         Runs that wait for a person are taken up too, and come back as held.
-        Runs of other workflows are left alone.
+        Runs of other workflows are left alone; so are those that are alive in
+        another process, and those whose locks somebody broke or has had since,
+        of which the log ``pyflow.locks`` tells.
 
         Args:
             workflows: What the runs were started from, found by name.
@@ -385,7 +391,10 @@ class Engine(Asking):
             plan = plans.get(began(records).workflow)
             ended = isinstance(records[-1].event, RunFinished)
             if plan is not None and not ended and run_id not in self._active:
-                results[run_id] = self.resume(run_id, plan, **options)
+                try:
+                    results[run_id] = self.resume(run_id, plan, **options)
+                except (LockMoved, RunAlive) as error:
+                    LOG.warning("run %s is left alone: %s", run_id, error)
         return results
 
     def reopen(
@@ -441,7 +450,6 @@ class Engine(Asking):
         params = params_of(records, plan, order.params, environment)
         parameters = bind_params(plan, environment, params)
         self._check_isolation(plan)
-        self._check_locks(plan, run_id)
         who = detect_initiator(order.initiator, self._environ)
         driver = self._driver(
             plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
@@ -521,7 +529,7 @@ class Engine(Asking):
             raise EngineError(
                 "break_lock needs by= and reason=: somebody will ask who it was, and why"
             )
-        logging.getLogger("pyflow.locks").warning("%s broke the lock %r: %s", by, resource, reason)
+        LOG.warning("%s broke the lock %r: %s", by, resource, reason)
         return self._locks.break_lock(resource)
 
     def trail(self, run_id: str) -> AuditTrail:
@@ -595,7 +603,6 @@ class Engine(Asking):
         self._check_isolation(plan)
         parameters = bind_params(plan, environment, params or {})
         who = detect_initiator(initiator, self._environ)
-        self._check_locks(plan)
         run_id = self._new_id()
         driver = self._driver(
             plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
@@ -685,6 +692,7 @@ class Engine(Asking):
             redactor=redactor,
             loop=loop,
             on_end=self._ended,
+            ask_other=self._ask,
         )
         deliverer = self._deliverer
         if deliverer is not None and deliverer.has_required:
@@ -743,11 +751,6 @@ class Engine(Asking):
         ]
         if problems:
             raise DefinitionError(f"workflow {plan.workflow_name!r}", problems)
-
-    def _check_locks(self, plan: Plan, run_id: str | None = None) -> None:
-        refusal = self._locks.refusal(plan.locks, run_id=run_id)
-        if refusal is not None:
-            raise LockError(refusal)
 
     def _new_id(self) -> str:
         known = set(self.journal.runs())

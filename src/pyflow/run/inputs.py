@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
+    from pyflow.define.policies import OnLocked
     from pyflow.protocols import Lease
     from pyflow.record.events import ErrorInfo, Event
 
@@ -41,6 +42,9 @@ class Failure:
 
     leftover: bool = False
     """Whether a thread is still running what timed out."""
+
+    asks: bool = False
+    """Whether a person is asked to decide, as by an analysis that is unsure."""
 
 
 # Happenings -------------------------------------------------------------------------------
@@ -159,11 +163,20 @@ class Asked:
 
 @frozen
 class LocksTaken:
-    """The run holds its locks, or cannot get them."""
+    """The run holds the locks that it asked for, or cannot get them."""
 
     leases: tuple[Lease, ...] = ()
     waited_s: float = 0.0
     refusal: str | None = None
+
+
+@frozen
+class HolderMet:
+    """Another run has a resource that this one waits for."""
+
+    resource: str
+    epoch: int
+    run_id: str
 
 
 @frozen
@@ -198,6 +211,7 @@ Happening: TypeAlias = (
     | TimerFired
     | Asked
     | LocksTaken
+    | HolderMet
     | InterruptAnswered
     | Noted
 )
@@ -239,7 +253,12 @@ class StartFinalizer:
 
 @frozen
 class TakeLocks:
-    """Wait for the run's locks."""
+    """Wait for locks."""
+
+    resources: tuple[str, ...]
+    policy: OnLocked = "wait"
+    had: tuple[tuple[str, int], ...] = ()
+    """Those that the run has had before it is taken up, and the last epoch of each."""
 
 
 @frozen
@@ -284,6 +303,19 @@ class Abandon:
 
 
 @frozen
+class AskHolder:
+    """Ask another run, which has a resource that this one waits for, to cancel."""
+
+    resource: str
+    run_id: str
+
+
+@frozen
+class Leave:
+    """Leave the run as it is recorded, for a later resume: it cannot have its locks now."""
+
+
+@frozen
 class Finish:
     """The run is over."""
 
@@ -294,6 +326,8 @@ Command: TypeAlias = (
     | StartUndo
     | StartFinalizer
     | TakeLocks
+    | AskHolder
+    | Leave
     | AskCondition
     | AskInterrupt
     | ListItems

@@ -49,8 +49,15 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* on a loop of its own, on this thread."""
-    with asyncio.Runner() as runner:
-        return runner.run(coroutine)
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(coroutine)
+    except RuntimeError as error:
+        # A loop that was interrupted as it was about to stop stops once more while its runner
+        # closes it, and asyncio complains. It is the interruption that counts.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def run_aside(coroutine: Coroutine[Any, Any, T]) -> T:

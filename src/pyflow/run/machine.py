@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyflow.define.plan import Plan
-    from pyflow.protocols import Lease
     from pyflow.record.events import ErrorInfo, Event
     from pyflow.run.inputs import Command, Happening
     from pyflow.run.maps import MapProgress
@@ -66,8 +65,8 @@ class Machine:
         self.is_drained = False
         self.past: resuming.Past | None = None  # of a run that is taken up again
         self._early: deque[on.Asked] = deque()  # what was asked before it could be
+        self._asked: dict[str, None] = {}  # other runs that were asked to cancel
         self.finalizers = deque(plan.finalizers)
-        self._leases: tuple[Lease, ...] = ()
 
     # Use ----------------------------------------------------------------------------------
 
@@ -75,7 +74,7 @@ class Machine:
         """Begin the run."""
         self.emit(event)
         if self.plan.locks:
-            self.commands.append(on.TakeLocks())
+            self.commands.append(on.TakeLocks(self.plan.locks, self.plan.on_locked))
         else:
             self.settle_all()
 
@@ -89,8 +88,9 @@ class Machine:
             self.state.apply(one)
         self.past = past
         self.emit(event)
-        if self.plan.locks:
-            self.commands.append(on.TakeLocks())
+        wanted = resuming.locks_to_take(self)
+        if wanted is not None:
+            self.commands.append(wanted)
         else:
             resuming.carry_on(self)
 
@@ -285,7 +285,7 @@ class Machine:
                 self._unhandled(name)
 
     def _unhandled(self, name: str) -> None:
-        policy = self.plan.on_failure
+        policy = "hold" if self.state.tasks[name].asks else self.plan.on_failure
         if policy == "rollback":
             self.raise_intent("rollback", f"{name} failed", task=name)
         elif policy == "hold":
@@ -388,18 +388,34 @@ class Machine:
         self._conclude()
 
     def _locks_taken(self, happening: on.LocksTaken) -> None:
-        self._leases = happening.leases
+        if happening.refusal is not None:
+            self._locks_refused(happening.refusal)
+            return
         for lease in happening.leases:
             self.emit(ev.LockAcquired(lease.resource, lease.epoch, happening.waited_s))
-        if happening.refusal is not None and self.state.outcome is None:
-            self._stop_pending(happening.refusal)
-            self.decide_outcome("failed", happening.refusal)
-        elif self.past is not None:
+        if self.past is not None:
             resuming.carry_on(self)
             while self._early:
                 self.handle(self._early.popleft())
         else:
             self.settle_all()
+
+    def _locks_refused(self, refusal: str) -> None:
+        """End a run that has not begun; leave one that has for a later resume."""
+        if self.past is not None:
+            self.commands.append(on.Leave())
+        elif self.state.outcome is None:
+            self._stop_pending(refusal)
+            self.decide_outcome("failed", refusal)
+
+    def _holder_met(self, happening: on.HolderMet) -> None:
+        """Ask a run that is in the way to cancel, once, if that is the policy."""
+        is_over = self.is_stopping or self.state.outcome is not None
+        if self.plan.on_locked != "cancel_holder" or is_over or happening.run_id in self._asked:
+            return
+        self._asked[happening.run_id] = None
+        self.emit(ev.HolderAsked(happening.resource, happening.epoch, happening.run_id))
+        self.commands.append(on.AskHolder(happening.resource, happening.run_id))
 
     def _noted(self, happening: on.Noted) -> None:
         self.emit(happening.event)
@@ -453,8 +469,8 @@ class Machine:
             return
         assert self.state.outcome is not None
         if not self.state.outcome.residue:
-            for lease in self._leases:
-                self.emit(ev.LockReleased(lease.resource, lease.epoch))
+            for resource, epoch in sorted(self.state.locks.items()):
+                self.emit(ev.LockReleased(resource, epoch))
         self.emit(ev.RunFinished(self.state.outcome.status, self.state.count + 1))
         self.commands.append(on.Finish())
 
@@ -495,6 +511,7 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Any], None]] = {
     on.TimerFired: Machine._timer_fired,
     on.Asked: asked.asked,
     on.LocksTaken: Machine._locks_taken,
+    on.HolderMet: Machine._holder_met,
     on.InterruptAnswered: resuming.interrupt_answered,
     on.Noted: Machine._noted,
 }

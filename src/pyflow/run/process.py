@@ -33,7 +33,7 @@ from pyflow.errors import (
     RunStopping,
     TaskTimeout,
 )
-from pyflow.record.codec import decode_event
+from pyflow.record.codec import decode_event, event_data
 from pyflow.record.events import CheckpointSaved
 from pyflow.run.failures import ChildFailed, Seen
 from pyflow.run.parcels import LENGTH_BYTES, frame, pack, size_of
@@ -51,7 +51,7 @@ __all__ = ["run_in_process"]
 GRACE_S = 2.0
 REAP_S = 5.0
 PAUSE_S = (0.001, 0.05)
-NOTES = ("change_recorded", "logged", "reading_taken")
+NOTES = ("change_recorded", "logged", "measurement_taken", "reading_taken")
 
 # An isolated interpreter (-I) knows neither PYTHONPATH nor the working directory, so
 # the path of this one is the opening message.
@@ -171,6 +171,7 @@ def _facts(call: Call, desk: Desk) -> dict[str, Any]:
         "environment": _environment(desk.environment),
         "params": _known(desk.params, "params"),
         "seed": desk.rng.getrandbits(32),
+        "fencing_tokens": dict(desk.fencing_tokens()),
         "task": call.task,
         "attempt": call.attempt,
         "item": call.item,
@@ -286,6 +287,8 @@ class _Conversation:
             elif what == "save":
                 self._desk.save(CheckpointSaved(self.task, name, (data or {}).get("value")))
                 reply["value"] = None
+            elif what == "measurements":
+                reply["value"] = [event_data(e) for e in self._desk.measurements(self.task)]
             else:
                 reply["value"] = dict(self._desk.checkpoints(self.task))
             self._send(reply, what)

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from pyflow.run.machine import Machine
     from pyflow.run.state import TaskState
 
-__all__ = ["Past", "carry_on", "interrupt_answered", "is_unclear", "resolved"]
+__all__ = [
+    "Past",
+    "carry_on",
+    "interrupt_answered",
+    "is_unclear",
+    "locks_to_take",
+    "resolved",
+]
 
 DIED = "the engine ended while it was under way"
 INTERRUPTED = ev.ErrorInfo("Interrupted", DIED)
@@ -53,6 +60,18 @@ class Past:
 def is_unclear(state: TaskState) -> bool:
     """Return whether it is still to be found out whether an interrupted attempt took effect."""
     return state.status == "interrupted" and not state.leftover and not state.settled
+
+
+def locks_to_take(m: Machine) -> on.TakeLocks | None:
+    """Return which locks the run needs before it goes on, if any.
+
+    What it had when it was left is among them, whatever the plan says by now:
+    nobody else could ever give that back.
+    """
+    resources = tuple(sorted({*m.plan.locks, *m.state.locks}))
+    epochs = m.state.epochs
+    had = tuple((resource, epochs[resource]) for resource in resources if resource in epochs)
+    return on.TakeLocks(resources, m.plan.on_locked, had) if resources else None
 
 
 def carry_on(m: Machine) -> None:

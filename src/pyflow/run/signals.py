@@ -33,22 +33,30 @@ async def attended(
 ) -> Result:
     """Wait for *run* to rest, unless a signal comes first.
 
+    A signal is never lost: one that comes while the run ends by itself stops
+    the program all the same, and what came of the run is in its record.
+
     Raises:
         KeyboardInterrupt: SIGINT came; the run is left paused, or is rolled back.
         SystemExit: SIGTERM or SIGHUP came, likewise; its code is 128 and the signal's number.
     """
-    loop = asyncio.get_running_loop()
-    came: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    with _caught(loop, signals, came):
+    with _caught(signals) as caught:
         rest = asyncio.ensure_future(_rest(run))
-        first = await _unless(rest, came, None)
-        if first is None:
-            return rest.result()
-        _stop(run, first, on_cancel)
-        await _unless(rest, came, None if on_cancel == "rollback" else grace_s)
-        rest.cancel()
+        await caught.unless(rest, number=1, within_s=None)
+        if caught.came and not rest.done():
+            _stop(run, caught.came[0], on_cancel)
+            within_s = None if on_cancel == "rollback" else grace_s
+            await caught.unless(rest, number=2, within_s=within_s)
+    if not caught.came:
+        return rest.result()
+    rest.cancel()
     run.let_go()
-    raise error_for(first)
+    raise error_for(caught.came[0]) from _failure(rest)
+
+
+def _failure(rest: asyncio.Future[Result]) -> BaseException | None:
+    """Return what *rest* failed with, if it did."""
+    return rest.exception() if rest.done() and not rest.cancelled() else None
 
 
 def error_for(number: signal.Signals) -> BaseException:
@@ -69,18 +77,6 @@ async def _rest(run: Run) -> Result:
     return await run
 
 
-async def _unless(
-    rest: asyncio.Future[Result], came: asyncio.Queue[signal.Signals], within_s: float | None
-) -> signal.Signals | None:
-    """Wait until *rest* is done, a signal comes, or time is up; return the signal."""
-    signalled = asyncio.ensure_future(came.get())
-    await asyncio.wait([rest, signalled], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-    if signalled.done():
-        return signalled.result()
-    signalled.cancel()
-    return None
-
-
 def _stop(run: Run, number: signal.Signals, on_cancel: OnCancel) -> None:
     with suppress(EngineError):  # it has just ended
         if on_cancel == "rollback":
@@ -89,17 +85,50 @@ def _stop(run: Run, number: signal.Signals, on_cancel: OnCancel) -> None:
             run.pause(by=number.name, reason="signal")
 
 
+class _Caught:
+    """The signals that have come."""
+
+    def __init__(self) -> None:
+        self.came: list[signal.Signals] = []
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+
+    def note(self, number: int, frame: object) -> None:  # noqa: ARG002 - what a handler is called with
+        """Take note of a signal, between any two steps of this thread."""
+        self.came.append(signal.Signals(number))
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    async def unless(
+        self, rest: asyncio.Future[Result], *, number: int, within_s: float | None
+    ) -> None:
+        """Wait until *rest* is done, so many signals have come, or time is up."""
+        self._news.clear()
+        if len(self.came) >= number:
+            return
+        told = asyncio.ensure_future(self._news.wait())
+        await asyncio.wait([rest, told], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+
+
 @contextmanager
-def _caught(
-    loop: asyncio.AbstractEventLoop,
-    numbers: Sequence[signal.Signals],
-    came: asyncio.Queue[signal.Signals],
-) -> Generator[None]:
-    """Have the signals *numbers* put into *came* while the block lasts."""
+def _caught(numbers: Sequence[signal.Signals]) -> Generator[_Caught]:
+    """Take note of the signals *numbers* while the block lasts.
+
+    The loop only wakes up for them. What comes of them is noted by Python's
+    own handlers: what the loop has been told, and has not read when its
+    handler is removed, is lost.
+    """
+    loop, caught = asyncio.get_running_loop(), _Caught()
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
-        loop.add_signal_handler(number, came.put_nowait, number)
+        loop.add_signal_handler(number, _awake)
+        signal.signal(number, caught.note)
     try:
-        yield
+        yield caught
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def _awake() -> None: ...

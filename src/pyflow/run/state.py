@@ -34,6 +34,7 @@ class TaskState:
     __slots__ = (
         "allowed",
         "approved_by",
+        "asks",
         "attempt",
         "bad",
         "dependents",
@@ -44,6 +45,7 @@ class TaskState:
         "items",
         "items_open",
         "leftover",
+        "measured",
         "name",
         "node",
         "ok",
@@ -77,11 +79,13 @@ class TaskState:
         self.reason: str | None = None
         self.allowed = False  # it failed, and dependents take that for a skip
         self.approved_by: tuple[str, ...] = ()
+        self.asks = False  # its failure is a question to a person
         self.expired = False  # nobody has answered it in time
         self.repaired = False
         self.settled = False  # those who wait for it have been told
         self.leftover = False  # a thread still runs what has timed out
         self.repairs: tuple[int, ...] = ()  # how often each repair has run
+        self.measured: tuple[ev.MeasurementTaken, ...] = ()  # by this attempt and interrupted ones
         self.item: Any = None
         self.items: tuple[TaskState, ...] | None = None
         self.items_open = 0
@@ -120,6 +124,8 @@ class RunState:
         self.paused = False
         self.paused_by: str | None = None  # the reason, of which the machine knows `signal`
         self.outcome: ev.OutcomeDecided | None = None
+        self.locks: dict[str, int] = {}  # the epochs of those that it has
+        self.epochs: dict[str, int] = {}  # the last of each that it has ever had
         self.began: ev.RunStarted | None = None
         self.count = 0
         self.failures: dict[str, None] = {}
@@ -168,6 +174,7 @@ class RunState:
         }
         return {
             "run": (self.status, self.intent, self.cause, self.paused, self.count, self.open),
+            "locks": [self.locks, self.epochs],
             "failures": [list(self.failures), self.deferred, list(self.held)],
             "tasks": tasks,
         }
@@ -221,6 +228,12 @@ class RunState:
     def _run_finished(self, event: ev.RunFinished) -> None:
         self.move(event.status)  # pyright: ignore[reportArgumentType]
 
+    def _lock_acquired(self, event: ev.LockAcquired) -> None:
+        self.locks[event.resource] = self.epochs[event.resource] = event.epoch
+
+    def _lock_released(self, event: ev.LockReleased) -> None:
+        self.locks.pop(event.resource, None)
+
     # Changes to a task --------------------------------------------------------------------
 
     def _task_started(self, event: ev.TaskStarted) -> None:
@@ -244,6 +257,8 @@ class RunState:
         state.error = event.error
         state.duration_s += event.duration_s
         state.leftover = event.leftover is True
+        state.asks = event.asks is True
+        state.measured = ()  # another attempt measures anew
 
     def _leftover_ended(self, event: ev.LeftoverEnded) -> None:
         self.tasks[event.task].leftover = False
@@ -366,6 +381,13 @@ class RunState:
     def _finalizer_failed(self, event: ev.FinalizerFailed) -> None:
         self.finalizer_errors[event.name] = event.error
 
+    # What tasks tell -----------------------------------------------------------------------
+
+    def _measurement_taken(self, event: ev.MeasurementTaken) -> None:
+        state = self.tasks.get(event.task)
+        if state is not None:  # a finalizer may measure too
+            state.measured = (*state.measured, event)
+
     # What follows from them ---------------------------------------------------------------
 
     def _settle(self, state: TaskState) -> None:
@@ -424,9 +446,11 @@ _COMPARED = (
     "reason",
     "allowed",
     "approved_by",
+    "asks",
     "expired",
     "repaired",
     "leftover",
+    "measured",
     "repairs",
     "item",
     "items_open",
@@ -441,6 +465,8 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.HoldReleased: RunState._hold_released,
     ev.OutcomeDecided: RunState._outcome_decided,
     ev.RunFinished: RunState._run_finished,
+    ev.LockAcquired: RunState._lock_acquired,
+    ev.LockReleased: RunState._lock_released,
     ev.TaskStarted: RunState._task_started,
     ev.TaskSucceeded: RunState._task_succeeded,
     ev.AttemptFailed: RunState._attempt_failed,
@@ -462,4 +488,5 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.UndoAttemptFailed: RunState._undo_attempt_failed,
     ev.UndoFailed: RunState._undo_failed,
     ev.FinalizerFailed: RunState._finalizer_failed,
+    ev.MeasurementTaken: RunState._measurement_taken,
 }

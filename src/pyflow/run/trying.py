@@ -39,7 +39,8 @@ def attempt_raised(m: Machine, happening: on.AttemptRaised) -> None:
     task = state.node.task
     kinds = list(failure.kinds) if task.retry is not None or task.repairs else None
     error, duration_s = failure.error, happening.duration_s
-    m.emit(ev.AttemptFailed(state.name, state.attempt, error, duration_s, leftover, kinds))
+    asks = True if failure.asks else None
+    m.emit(ev.AttemptFailed(state.name, state.attempt, error, duration_s, leftover, kinds, asks))
     m.failures[state.name] = failure
     if leftover and not m.is_stopping and may_go_on(state, failure):
         m.commands.append(on.SetTimer(("leftover", state.name), m.drain_s))

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import stat
 import tempfile
 from collections import Counter, deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -187,7 +190,7 @@ def crash_everywhere(
     points = trials.points(signals)
     if points_max is not None and points_max < len(points):
         points = sorted(_rng(seed, "points").sample(points, points_max))
-    trials.stories += [trials.trial((one,)) for one in points]
+    trials.stories += [trials.trial(one) for one in points]
     play(trials.stories, workers=workers, timeout_s=timeout_s)
     return trials.report()
 
@@ -238,57 +241,79 @@ class _Trials:
 
     def whole(self) -> Story:
         """See what the run comes to that is not killed."""
-        with tempfile.TemporaryDirectory(dir=self._root) as name:
+        with self._place() as place:
             try:
-                self._whole = yield from self._live(Path(name), ())
+                self._whole = yield from self._live(place, ())
             except _Broken as error:
                 raise SimulationError(f"the run that is not killed went wrong: {error}") from None
 
-    def trial(self, crashes: tuple[Crash, ...]) -> Story:
-        """Kill one run at each of *crashes*, take it up until it rests, and compare."""
-        with tempfile.TemporaryDirectory(dir=self._root) as name:
-            try:
-                ended = yield from self._live(Path(name), crashes)
-            except _Broken as error:
-                self._points += 1
-                self._endings["broken"] += 1
-                self._problems.append((crashes, str(error)))
-                return
-            self._endings[ended.survivor.status] += 1
-            self._problems += [(crashes, problem) for problem in self._judge(ended.survivor)]
-        if ended.kills < len(crashes):
+    def trial(self, crash: Crash) -> Story:
+        """Kill a run at *crash*, take it up until it rests, and compare; then kill its recoveries."""
+        with self._place() as place:
+            yield from self._branch(place, (crash,))
+
+    def _branch(self, place: _Place, crashes: tuple[Crash, ...]) -> Story:
+        """Kill the run at the last of *crashes*, where the one before it has left it, and so on."""
+        try:
+            ended = yield from self._live(place, crashes)
+        except _Broken as error:
+            self._points += 1
+            self._endings["broken"] += 1
+            self._problems.append((crashes, str(error)))
+            return
+        self._endings[ended.survivor.status] += 1
+        self._problems += [(crashes, problem) for problem in self._judge(ended.survivor)]
+        if not ended.was_killed:
             self._missed += 1
             return
         self._points += 1
-        for wanted in self._again[len(crashes) - 1 : len(crashes)]:
-            points = ended.points(crashes[-1].by, after=crashes[-1].life)
-            rng = _rng(self._seed, crashes)
-            drawn = rng.sample(points, min(wanted, len(points)))
-            self.stories.extend(self.trial((*crashes, one)) for one in drawn)
+        for one in self._deeper(crashes, ended):
+            place.restore(len(crashes))
+            yield from self._branch(place, (*crashes, one))
 
-    def _live(self, directory: Path, crashes: tuple[Crash, ...]) -> Generator[Work, End, _Ended]:
+    def _deeper(self, crashes: tuple[Crash, ...], ended: _Ended) -> list[Crash]:
+        """Draw where the recovery that *ended* is killed as well."""
+        if len(crashes) > len(self._again):
+            return []
+        points = ended.points(crashes[-1].by, after=crashes[-1].life)
+        rng = _rng(self._seed, crashes)
+        return rng.sample(points, min(self._again[len(crashes) - 1], len(points)))
+
+    def _live(self, place: _Place, crashes: tuple[Crash, ...]) -> Generator[Work, End, _Ended]:
         """Have one process after the other take the run up, until it rests for good.
+
+        The first of them is the one after that which the last but one of
+        *crashes* has killed.
 
         Raises:
             _Broken: It does not.
         """
         commits: dict[int, int] = {}
-        kills = 0
-        for life in range(1, LIVES_MAX + 1):
-            crash = next((one for one in crashes if one.life == life), None)
-            end = yield partial(_take_up, self._factory, directory, crash)
+        was_killed = False
+        begin = crashes[-2].life if len(crashes) > 1 else 0
+        for life in range(begin + 1, begin + LIVES_MAX + 1):
+            crash = crashes[-1] if crashes and crashes[-1].life == life else None
+            end = yield partial(_take_up, self._factory, place.directory, crash)
             if crash is not None and end.code in crash.codes:
-                kills += 1
+                was_killed = True
+                if len(crashes) <= len(self._again):
+                    place.save(len(crashes))
                 continue
             told = _told(end)
             commits[life] = told["commits"]
-            survivor = _survivor(directory, crashes, told)
+            survivor = _survivor(place.directory, crashes, told)
             if survivor.status != "held" or self._operator is None:
-                return _Ended(survivor, commits, kills)
+                return _Ended(survivor, commits, was_killed)
             end = yield partial(_operate, self._operator, survivor)
             if not _told(end)["asked"]:
-                return _Ended(survivor, commits, kills)
+                return _Ended(survivor, commits, was_killed)
         raise _Broken(f"it has not come to rest in {LIVES_MAX} processes")
+
+    @contextmanager
+    def _place(self) -> Generator[_Place]:
+        """Have a place for one run and what is left of it, for as long as the block lasts."""
+        with tempfile.TemporaryDirectory(dir=self._root) as name:
+            yield _Place(Path(name))
 
     def _judge(self, one: Survivor) -> Iterator[str]:
         whole = self._reference.survivor
@@ -315,7 +340,7 @@ class _Ended:
 
     survivor: Survivor
     commits: Mapping[int, int]  # of each of its processes that was not killed
-    kills: int
+    was_killed: bool  # or it did not come to that point
 
     def points(self, by: Killer, *, after: int = 0) -> list[Crash]:
         """Return where its processes, those after number *after*, can be killed."""
@@ -326,6 +351,38 @@ class _Ended:
             for commit in range(1, commits + 1)
             for when in ("before", "after")
         ]
+
+
+class _Place:
+    """Where a run lives, and what its deaths have left there.
+
+    What a death has left is kept, and put back for each crash of the recovery
+    that follows, so that no process has to live through the same once more.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root / "run"
+        self._root = root
+        self.directory.mkdir()
+
+    def save(self, number: int) -> None:
+        """Keep what is there now as what death *number* has left."""
+        kept = self._root / str(number)
+        if kept.exists():
+            shutil.rmtree(kept)
+        shutil.copytree(self.directory, kept, symlinks=True, ignore=_no_files)
+
+    def restore(self, number: int) -> None:
+        """Have there what death *number* has left, at the same path."""
+        shutil.rmtree(self.directory)
+        shutil.copytree(self._root / str(number), self.directory, symlinks=True)
+
+
+def _no_files(directory: str, names: list[str]) -> list[str]:
+    """Return those of *names* that nobody can copy: sockets and the like, whose owners are dead."""
+    modes = {name: os.lstat(Path(directory) / name).st_mode for name in names}
+    known = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+    return [name for name, mode in modes.items() if not any(is_it(mode) for is_it in known)]
 
 
 class _Broken(Exception):

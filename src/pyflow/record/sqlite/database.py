@@ -7,9 +7,11 @@ errors that tell what to do.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Database"]
 
 BUSY_TIMEOUT_S = 5.0
+PAUSES_S = (0.001, 0.001, 0.002, 0.004, 0.008)
+"""The pauses of a writer who waits for another; the last one again and again. SQLite's own grow to
+0.1 s: where others commit all the time, it tries too seldom to find them idle, and starves."""
 HARMLESS = ("SQLITE_BUSY", "SQLITE_FULL")
 """Codes of a failed COMMIT after which nothing can be on disk."""
 
@@ -64,6 +69,7 @@ class Database:
         """What was odd when it was opened, in sentences; nothing that would stop anybody."""
         self._pid = os.getpid()
         self._in_doubt = False
+        self._busy_timeout_s = busy_timeout_s
         self._connection: sqlite3.Connection | None = None
         self.path = _place(path, filesystem_of)
         with Told(self.path, "opening", OSError):
@@ -102,7 +108,7 @@ class Database:
             cursor = self._cursor()
             self._check_no_doubt()
             try:
-                cursor.execute("BEGIN IMMEDIATE")
+                self._begin(cursor)
                 yield cursor
                 self._commit(cursor)
             except BaseException as error:
@@ -248,6 +254,19 @@ class Database:
                 "it is there; open the journal again before anything is added to it"
             )
 
+    def _begin(self, cursor: sqlite3.Cursor) -> None:
+        """Become the one who writes, in short waits while another one does."""
+        left_s = self._busy_timeout_s
+        pauses_s = itertools.chain(PAUSES_S, itertools.repeat(PAUSES_S[-1]))
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            while not _has_begun(cursor, may_wait=left_s > 0):
+                pause_s = next(pauses_s)
+                time.sleep(pause_s)
+                left_s -= pause_s
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1_000)}")
+
     def _commit(self, cursor: sqlite3.Cursor) -> None:
         try:
             cursor.execute("COMMIT")
@@ -262,6 +281,16 @@ class Database:
             cursor.execute("ROLLBACK")
         if cursor.connection.in_transaction:
             self._in_doubt = True
+
+
+def _has_begun(cursor: sqlite3.Cursor, *, may_wait: bool) -> bool:
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if may_wait and code_of(error).startswith("SQLITE_BUSY"):
+            return False
+        raise
+    return True
 
 
 def _place(path: str | os.PathLike[str], filesystem_of: Callable[[Path], str | None]) -> Path:

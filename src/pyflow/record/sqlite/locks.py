@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pyflow.errors import JournalError, LockError, LockHeld, LockLost, RunAlive
+from pyflow.errors import JournalError, LockError, LockHeld, LockLost, LockMoved, RunAlive
 from pyflow.protocols import Holder, Lease
 from pyflow.record.refusals import (
     alive_text,
     held_text,
     in_line_text,
+    moved_text,
     residue_text,
     unfinished_text,
 )
@@ -70,6 +71,7 @@ INSERT INTO locks (resource, epoch, run_id, owner, since, host, pid) VALUES (?, 
 ON CONFLICT (resource) DO UPDATE SET epoch = epoch + 1, run_id = excluded.run_id,
 owner = excluded.owner, since = excluded.since, host = excluded.host, pid = excluded.pid
 """
+EPOCH = "SELECT epoch, run_id FROM locks WHERE resource = ?"
 COLUMNS = "SELECT resource, epoch, run_id, owner, since, host, pid FROM locks"
 
 
@@ -104,11 +106,27 @@ class _Waiter:
 class _Place:
     """Where one who wants some resources stands."""
 
-    def __init__(self, run_id: str, wanted: list[str]) -> None:
+    def __init__(
+        self,
+        run_id: str | None,
+        wanted: Sequence[str],
+        had: Sequence[Lease],
+        told: Callable[[Holder], None] | None = None,
+    ) -> None:
         self.run_id = run_id
         self.wanted = wanted
+        self.had = [lease for lease in had if lease.resource in wanted]
+        self.told = told
+        self.knows: set[tuple[str, int]] = set()  # leases that it was told of
         self.ticket: int | None = None
         self.missed: dict[int, int] = {}  # by ticket, how often in a row they did not come
+
+    def tell(self, holders: Iterable[_Lock]) -> None:
+        """Have whoever waits hear of *holders*, of each lease once."""
+        for lock in holders:
+            if self.told is not None and (lock.resource, lock.epoch) not in self.knows:
+                self.knows.add((lock.resource, lock.epoch))
+                self.told(lock.holder(is_alive=True))
 
     def note(self, called: Iterable[_Waiter]) -> None:
         """Count a look at which it was the turn of *called*, and they had not come yet."""
@@ -132,10 +150,20 @@ class _View:
         self.left = {lock.resource: lock for lock in locks if not alive[lock.owner]}
         self.line = [waiter for waiter in waiters if alive[waiter.owner]]
         self.gone = [waiter for waiter in waiters if not alive[waiter.owner]]
+        self._read = read
 
     def has(self, ticket: int | None) -> bool:
         """Return whether *ticket* is in the line."""
         return any(waiter.ticket == ticket for waiter in self.line)
+
+    def moved(self, had: Iterable[Lease]) -> tuple[Lease, int, str | None] | None:
+        """Return the first of *had* that is not its run's own any more, its epoch and whose it is."""
+        for lease in had:
+            rows = self._read(EPOCH, (lease.resource,))
+            for epoch, run_id in rows:
+                if epoch != lease.epoch and run_id != lease.run_id:
+                    return lease, epoch, run_id
+        return None
 
     def holders(self, resources: Iterable[str]) -> list[_Lock]:
         """Return those that are held among *resources*."""
@@ -199,20 +227,30 @@ class SQLiteLocks:
         return f"<SQLiteLocks of {self._owner!r}>"
 
     async def acquire(
-        self, run_id: str, resources: Sequence[str], /, *, policy: LockPolicy = "wait"
+        self,
+        run_id: str,
+        resources: Sequence[str],
+        /,
+        *,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+        told: Callable[[Holder], None] | None = None,
     ) -> list[Lease]:
         """Wait until every one of *resources* is free, and take them all, in sorted order.
 
         A run whose process died may take again what it had, at a new epoch.
+        *had* is what the run says that it has had of them, and *told* hears of
+        everybody who has one of them while this waits.
 
         Raises:
             LockHeld: Another run has one of them, and *policy* is ``fail``.
+            LockMoved: Somebody broke or took one that the run has had.
             RunAlive: *run_id* has one of them, and whoever took it is alive.
             LockError: Another run died there or left residue, before this one
                 came or while it waited; or the database cannot be used, as
                 with every other call.
         """
-        place = _Place(run_id, sorted(set(resources)))
+        place = _Place(run_id, sorted(set(resources)), had, told)
         if not place.wanted:
             return []
         try:
@@ -249,14 +287,41 @@ class SQLiteLocks:
             return None
         return lock.holder(is_alive=is_alive)
 
-    def refusal(self, resources: Sequence[str], /, *, run_id: str | None = None) -> str | None:
-        """Return why *run_id* cannot even wait for one of *resources*, or None."""
+    def refusal(
+        self,
+        resources: Sequence[str],
+        /,
+        *,
+        run_id: str | None = None,
+        policy: LockPolicy = "wait",
+        had: Sequence[Lease] = (),
+    ) -> LockError | None:
+        """Return what `acquire` would raise as things are, or None where it would take or wait."""
+        place = _Place(run_id, resources, had)
+        moved = self._why_moved(self._view(self._reading), place) if place.had else None
+        if moved is not None:
+            return moved
         for resource in resources:
             lock, is_alive = self._settled(resource)
             error = self._refused(lock, run_id, is_alive=is_alive)
             if error is not None:
-                return str(error)
+                return error
+        if policy == "fail":
+            view = self._view(self._reading)
+            holders, earlier = view.holders(resources), view.earlier(resources, None)
+            if holders or earlier:
+                return self._in_the_way(holders, earlier, place)
         return None
+
+    def left(self, run_id: str, /) -> list[str]:
+        """Return, in sorted order, what only *run_id* may take: it died there, or left residue."""
+        rows = self._reading("SELECT resource FROM locks WHERE run_id = ?", (run_id,))
+        found = {resource: self._settled(resource) for (resource,) in rows}
+        return sorted(
+            resource
+            for resource, (lock, is_alive) in found.items()
+            if lock is not None and lock.run_id == run_id and not is_alive
+        )
 
     def break_lock(self, resource: str, /) -> int:
         """Free *resource* whatever its state, and return its new epoch; the old lease is void."""
@@ -279,6 +344,7 @@ class SQLiteLocks:
                 cursor.execute("DELETE FROM waiters WHERE ticket = ?", (waiter.ticket,))
             holders = view.holders(place.wanted)
             if not holders and earlier == absent:
+                assert place.run_id is not None
                 cursor.execute("DELETE FROM waiters WHERE ticket = ?", (place.ticket,))
                 return [self._take(cursor, resource, place.run_id) for resource in place.wanted]
             if policy == "fail":
@@ -289,6 +355,7 @@ class SQLiteLocks:
                     (place.run_id, self._owner.id, json.dumps(place.wanted)),
                 )
                 place.ticket = cursor.lastrowid
+        place.tell(holders)
         return None
 
     async def _wait(self, place: _Place) -> None:
@@ -301,6 +368,7 @@ class SQLiteLocks:
             earlier = view.earlier(place.wanted, place.ticket)
             ahead = [*view.holders(place.wanted), *earlier]
             place.note(view.called(earlier))
+            place.tell(view.holders(place.wanted))
             if (
                 not ahead
                 or not view.has(place.ticket)
@@ -341,6 +409,9 @@ class SQLiteLocks:
     # Why not ------------------------------------------------------------------------------
 
     def _why_refused(self, view: _View, place: _Place) -> LockError | None:
+        moved = self._why_moved(view, place)
+        if moved is not None:
+            return moved
         for resource in place.wanted:
             held = view.held.get(resource)
             error = self._refused(
@@ -349,6 +420,13 @@ class SQLiteLocks:
             if error is not None:
                 return error
         return None
+
+    def _why_moved(self, view: _View, place: _Place) -> LockMoved | None:
+        moved = view.moved(place.had)
+        if moved is None:
+            return None
+        lease, epoch, run_id = moved
+        return LockMoved(moved_text(lease, epoch, run_id), lease=lease, epoch=epoch)
 
     def _refused(
         self, lock: _Lock | None, run_id: str | None, *, is_alive: bool

@@ -31,8 +31,11 @@ Kind: TypeAlias = Literal[
 ]  # fmt: skip
 """What can be wrong: with a record, with its place, with the end, with what surrounds it."""
 
-Row: TypeAlias = tuple[int, bytes, Any, Any, bytes, bytes]
-"""A row of `records`: number, run, number in the run, commit, line and link of the chain."""
+Row: TypeAlias = tuple[int, bytes | None, Any, Any, bytes | None, bytes | None]
+"""A row of `records`: number, run, number in the run, commit, line and link of the chain.
+
+What is None was NULL, which only damage can make of it.
+"""
 
 # As bytes, because a damaged text may be none.
 ROWS = """
@@ -280,8 +283,10 @@ def _check_entries(reader: Reader, rows: list[Any], found: list[Finding]) -> Non
             found.append(Finding("index", text, run.began if run else None, run_id))
 
 
-def _intact(line: bytes) -> Record | None:
+def _intact(line: bytes | None) -> Record | None:
     """Return the record in *line*, if it is as it was written."""
+    if line is None:  # a flipped bit can make it so, whatever the column forbids
+        return None
     try:
         record = decode_line(line.decode("ascii"))
     except (JournalError, UnicodeDecodeError):

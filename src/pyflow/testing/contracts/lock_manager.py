@@ -6,13 +6,13 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pyflow.errors import LockError, LockHeld, RunAlive, shown
+from pyflow.errors import LockError, LockHeld, LockMoved, RunAlive, shown
 from pyflow.testing.contracts.rules import check_async_rules, give_up, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from pyflow.protocols import Lease, LockManager
+    from pyflow.protocols import Holder, Lease, LockManager
 
 __all__ = ["check_lock_manager"]
 
@@ -240,6 +240,76 @@ async def _breaks(locks: LockManager) -> None:
     same(epochs, sorted(set(epochs)))
 
 
+async def _refuses_what_has_moved(locks: LockManager) -> None:
+    """A run cannot take up again what was broken since, or what another run has had."""
+    had = await locks.acquire("r", ["a", "b", "c"])
+    locks.release(had, residue=True)
+    locks.break_lock("a")
+    locks.release(await locks.acquire("s", ["a"]), residue=True)
+    locks.break_lock("b")
+    for lease in had[:2]:
+        refusal = locks.refusal([lease.resource], run_id="r", had=had)
+        if not isinstance(refusal, LockMoved) or refusal.lease != lease:
+            raise AssertionError(f"refusal() says {shown(refusal)}")
+        try:
+            await locks.acquire("r", [lease.resource], had=had)
+        except LockMoved:
+            continue
+        raise AssertionError("it was taken up")
+
+    same(len(await locks.acquire("r", ["c", "d"], had=had)), 2)
+
+
+async def _takes_up_its_own(locks: LockManager) -> None:
+    """A run may take up what nobody else has had since, also where it does not know its last epoch."""
+    had = await locks.acquire("r", ["a"])
+    locks.release(had)
+    again = await locks.acquire("r", ["a"], had=had)
+    locks.release(again, residue=True)
+    locks.release(await locks.acquire("r", ["a"], had=had), residue=True)
+
+    same(locks.refusal(["a"], run_id="r", had=had), None)
+
+
+async def _tells_of_holders(locks: LockManager) -> None:
+    """Who waits hears of everybody who has the resource meanwhile, once for each lease."""
+    heard: list[Holder] = []
+    first = await locks.acquire("r", ["a"])
+    waiting = _asks(locks, "s", "a")
+    await _stays(waiting)
+    told = asyncio.get_running_loop().create_task(
+        _acquired(locks, "t", "a", told=heard.append), name=ASKED
+    )
+    await _stays(told)
+    locks.release(first)
+    second = await waiting
+    await _stays(told)
+    locks.release(second)
+    await told
+
+    same([(one.lease, one.is_alive) for one in heard], [(first[0], True), (second[0], True)])
+
+
+async def _knows_what_is_left(locks: LockManager) -> None:
+    """What a run has left with residue is told to those who ask for that run, and nothing else."""
+    locks.release(await locks.acquire("r", ["b", "a"]), residue=True)
+    held = await locks.acquire("s", ["c"])
+    before = [list(locks.left("r")), list(locks.left("s"))]
+    locks.break_lock("a")
+    locks.release(held)
+
+    same([*before, list(locks.left("r"))], [["a", "b"], [], ["b"]])
+
+
+async def _foretells(locks: LockManager) -> None:
+    """With the policy `fail`, who has the lock is told without asking for it, and nobody else is in the way."""
+    await locks.acquire("r", ["a"])
+    refusal = locks.refusal(["b", "a"], run_id="s", policy="fail")
+
+    same((type(refusal), getattr(refusal, "holder", None)), (LockHeld, locks.holder("a")))
+    same([locks.refusal(["a"], run_id="s"), locks.refusal(["b"], policy="fail")], [None, None])
+
+
 async def _expect_lock_error(waiting: _Held) -> None:
     try:
         await _stays(waiting)
@@ -250,10 +320,14 @@ async def _expect_lock_error(waiting: _Held) -> None:
 
 
 def _asks(locks: LockManager, run_id: str, *resources: str) -> _Held:
-    async def ask() -> Sequence[Lease]:
-        return await locks.acquire(run_id, resources)
+    asking = _acquired(locks, run_id, *resources)
+    return asyncio.get_running_loop().create_task(asking, name=ASKED)
 
-    return asyncio.get_running_loop().create_task(ask(), name=ASKED)
+
+async def _acquired(
+    locks: LockManager, run_id: str, *resources: str, told: Callable[[Holder], None] | None = None
+) -> Sequence[Lease]:
+    return await locks.acquire(run_id, resources, told=told)
 
 
 async def _stays(waiting: _Held) -> None:
@@ -279,4 +353,9 @@ _RULES: tuple[_Rule, ...] = (
     _refuses_a_second_self,
     _bars_residue,
     _breaks,
+    _refuses_what_has_moved,
+    _takes_up_its_own,
+    _tells_of_holders,
+    _knows_what_is_left,
+    _foretells,
 )

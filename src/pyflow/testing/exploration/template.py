@@ -125,6 +125,7 @@ def _options(workflow: Workflow) -> tuple[Any, ...]:
     return (
         workflow.name,
         workflow.on_failure,
+        workflow.on_locked,
         workflow.max_parallel,
         workflow.locks,
         list(workflow.params.items()),
