@@ -78,6 +78,8 @@ MAKE: dict[str, Callable[[HTTPServer], Notifier]] = {
     "pagerduty": lambda s: PagerDuty("ab" * 16, base_url=s.base_url, allow_private=True),
     "webhook": lambda s: Webhook(f"{s.base_url}/x", allow_private=True),
 }
+SENT = ("nothing", "reset", "hangs", "slow headers", "slow body", "shorter than it says")
+"""Faults after which nobody knows whether the service has the message."""
 BODY_UNREAD = ("webhook", "teams")
 """Those whose service says all with its status, so that any whole 2xx will do."""
 
@@ -107,6 +109,15 @@ class TestFaults:
         assert found.status != "delivered" or (kind in BODY_UNREAD and whole)
         assert len(found.detail) <= 600
         assert found.detail.isprintable()
+
+    @pytest.mark.parametrize("fault", SENT)
+    def test_in_doubt(self, kind: str, fault: str) -> None:
+        """What went out and was not answered may have arrived, and that is what is said."""
+        with HTTPServer().always(FAULTS[fault]) as server:
+            found, _ = outcome(MAKE[kind](server))
+
+        assert (found.status, found.again) == ("unknown", True)
+        assert "may have arrived" in found.detail
 
     def test_refused(self, kind: str) -> None:
         """A port on which nobody listens is worth another try."""

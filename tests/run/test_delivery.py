@@ -413,6 +413,22 @@ class TestRestarts:
         ids = [message.id for ear in ears for message in ear.heard]
         assert len(ids) == len(set(ids)) == 12
 
+    def test_turns(self, tmp_path: Path) -> None:
+        """While one engine tells about a run no other does; once it is gone, the next one goes on."""
+        path, ears = str(tmp_path / "deploys.db"), (Ear(), Ear())
+
+        with pyflow.Engine(journal=path, notifiers=[Route(Stuck(), name="x")], drain=0) as first:
+            run_id = first.execute(shop()).run_id
+            with pyflow.Engine(journal=path, notifiers=[Route(ears[0], name="x")]) as second:
+                second.execute(shop(fails=False))
+                assert second.wait_delivered()
+        with pyflow.Engine(journal=path, notifiers=[Route(ears[1], name="x")]) as third:
+            third.execute(shop(fails=False))
+            assert third.wait_delivered()
+
+        assert [m.event for m in ears[0].heard if m.run.id == run_id] == []
+        assert [m.event for m in ears[1].heard if m.run.id == run_id] == ROLLED_BACK
+
     @pytest.mark.parametrize("seq_told", [0, 1, 2, 3])
     def test_killed(self, tmp_path: Path, seq_told: int) -> None:
         """Killed between sending and recording, a message comes again with the same id, and none is lost."""
