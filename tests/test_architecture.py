@@ -46,6 +46,8 @@ PURE = (
     "undoing",
 )
 
+ANALYSIS_PURE = ("book", "evidence", "holm", "policies", "progress", "scoring", "tolerance")
+
 
 def name_of(path: Path) -> str:
     """Return the dotted name of a module."""
@@ -105,6 +107,16 @@ class TestTheMachine:
         """The deciding modules import no asyncio, no clock, no randomness and no I/O."""
         allowed = {"__future__", "collections", "typing", "types"}
         names = {n for n in imports(SRC / "run" / f"{module}.py") if not n.startswith("pyflow.")}
+        assert names <= allowed
+
+
+class TestTheAnalysis:
+    @pytest.mark.parametrize("module", ANALYSIS_PURE)
+    def test_is_pure(self, module: str) -> None:
+        """What decides on measurements imports no asyncio, no clock, no randomness and no I/O."""
+        allowed = {"__future__", "collections", "typing", "math", "dataclasses"}
+        path = SRC / "analysis" / f"{module}.py"
+        names = {n for n in imports(path) if not n.startswith("pyflow.")}
         assert names <= allowed
 
 

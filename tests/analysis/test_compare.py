@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pyflow.analysis import Compare, CompareValues, Counts, FixedSample, Judgement, extend
+from pyflow.analysis import Compare, CompareValues, Counts, FixedSample, Judgement, extend, retry
 from pyflow.analysis.checks.compare import judged
 from pyflow.analysis.checks.series import growth
 from pyflow.analysis.judges.sequential import Sequential
-from pyflow.errors import DefinitionError
+from pyflow.errors import DefinitionError, MetricError
 from support.measured import Told, analysed, failure, measurements, traffic, verdicts
 
 NOON = "2026-01-01T12:00:{:02d}+00:00"
@@ -110,6 +110,20 @@ class TestCompare:
         assert failure(result) == (
             f"AnalysisHeld: errors: no_data: no new sample of the {figure} of the {arm}"
         )
+
+    def test_error(self) -> None:
+        """A source that fails is an error, and what was counted before still counts after."""
+        told = traffic(0.06)
+        source = Told(
+            lambda query, now_s: (
+                told.fn(query, now_s) if now_s != 60 else MetricError("s", "q", "x")
+            )
+        )
+
+        result = analysed(compare(source, error=retry(1, every="1m")))
+
+        assert verdicts(result) == ["inconclusive", "error", "fail"]
+        assert measurements(result)[-1]["judgement"]["samples"] == [2400, 2400]
 
     def test_goes_missing(self) -> None:
         """A series that ends half-way is no data, though there was some before."""
@@ -216,6 +230,12 @@ class TestCompareValues:
 
         assert failure(analysed(check)).startswith("AnalysisFailed: latency: fail")
 
+    def test_error(self) -> None:
+        """A source that fails is an error."""
+        source = Told(lambda query, now_s: MetricError("s", "q", "down"))
+
+        assert verdicts(analysed(values(source, error="abort"))) == ["error"]
+
     def test_missing(self) -> None:
         """An arm without new samples is no data."""
         source = Told(lambda query, now_s: None if "2.0" in query else 1)
@@ -254,7 +274,8 @@ class TestTogether:
         assert verdicts(analysed(one))[-1] == "fail"
         assert verdicts(analysed(one, two), "a")[1] == "inconclusive"
         assert (
-            "among 2 comparisons" in measurements(analysed(one, two), "a")[1]["judgement"]["reason"]
+            "not enough beside another check"
+            in measurements(analysed(one, two), "a")[1]["judgement"]["reason"]
         )
 
 

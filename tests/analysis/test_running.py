@@ -134,13 +134,13 @@ class TestOutcome:
     @pytest.mark.parametrize(
         ("answers", "status", "reason"),
         [
-            ((1, 1, 1), "succeeded", "the score is 100 of 100"),
-            ((1, 1, 0), "succeeded", "the score is 95 of 100"),
-            ((1, 0, 1), "held", "the score is 80 of 100; 95 pass"),
-            ((0, 1, 1), "rolled_back", "the score is 25 of 100; below 75 it fails"),
-            ((1, None, 1), "succeeded", "the score is 100 of 100"),
-            ((None, None, None), "held", "no check with a weight has data"),
-            ((MetricError("s", "q", "x"), 1, 1), "rolled_back", "the score is 25 of 100"),
+            ((1, 1, 1), "succeeded", "the score is 100.00;"),
+            ((1, 1, 0), "succeeded", "the score is 95.00;"),
+            ((1, 0, 1), "held", "the score is 80.00; 95 passes"),
+            ((0, 1, 1), "rolled_back", "the score is 25.00; 95 passes, below 75 fails"),
+            ((1, None, 1), "succeeded", "the score is 100.00;"),
+            ((None, None, None), "held", "no data: 0, 1, 2"),
+            ((MetricError("s", "q", "x"), 1, 1), "rolled_back", "the score is 25.00;"),
         ],
     )
     def test_weights(self, answers: tuple[Any, ...], status: str, reason: str) -> None:
@@ -265,6 +265,13 @@ class TestAlarm:
                 raise ZeroDivisionError
 
         assert verdicts(analysed(Alarm(Broken(), error="abort"))) == ["error"]
+
+    def test_stands_alone(self) -> None:
+        """A reading that cannot be had at all is an error for whoever judges it."""
+        found = Alarm.judge({}, [{"error": "down"}])
+
+        assert found is not None
+        assert found.verdict == "error"
 
     def test_refuses(self) -> None:
         """It takes a probe."""

@@ -130,7 +130,7 @@ class TestEverySignal:
     def test_twice(self, tell: Tell) -> None:
         """The second signal ends it at once, wherever it comes, and the run can be taken up."""
         trials = Trials(sample)
-        trials.strike(*twice(trials.turns, 100 * FACTOR))
+        trials.strike(*twice(trials.turns, 60 * FACTOR))
 
         tell("sample by two signals", sum(trials.endings.values()), trials.endings)
         assert trials.problems == []

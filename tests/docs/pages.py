@@ -323,7 +323,7 @@ MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
     *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
-    *("Check", "Judgement", "Replayed"),
+    *("Arms", "Check", "Counts", "Judgement", "Replayed"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""

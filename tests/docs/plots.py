@@ -58,10 +58,10 @@ def drawn(plot: Plot) -> str:
         across = LEFT + x / x_most * (WIDTH - LEFT - RIGHT)
         return across, HEIGHT - BOTTOM - y / y_most * (HEIGHT - TOP - BOTTOM)
 
+    about = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{plot.title}"'
+    font = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="Helvetica, Arial, sans-serif" font-size="12" role="img" '
-        f'aria-label="{plot.title}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {about} {font}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold" fill="#222222">{plot.title}</text>',
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,12 +24,12 @@ QUERY = "Shop Requests Sum Version=2.0"
 
 
 @contextlib.contextmanager
-def cloudwatch() -> Iterator[Any]:
+def cloudwatch() -> Generator[Any]:
     """Run moto's server, and yield a client of its CloudWatch."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with running(command, TCP("127.0.0.1", port)):
-        client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]
+        client: Any = boto3.client(
             "cloudwatch",
             region_name="eu-west-1",
             endpoint_url=f"http://127.0.0.1:{port}",

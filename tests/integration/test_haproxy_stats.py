@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 
 @contextlib.contextmanager
-def proxied(root: Path, **canary: float) -> Iterator[HAProxyStats]:
+def proxied(root: Path, **canary: float) -> Generator[HAProxyStats]:
     """Run two versions behind an HAProxy, under load, from when both have answered."""
     with (
         service("1.0", fails=0.01) as old,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(root: Path, **canary: float) -> Iterator[Bench]:
+def bench(root: Path, **canary: float) -> Generator[Bench]:
     """Run everything, from when all of it has been scraped."""
     with (
         service("1.0", fails=0.01) as old,

@@ -31,6 +31,18 @@ class TestCallable:
         assert values(ask(source)) == [1, 2.5]
         assert values(ask(source, at=NOON)) == [1]
 
+    def test_remembers_so_much(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is remembered has a limit, and the oldest goes."""
+        monkeypatch.setattr("pyflow.metrics._series.KEPT_MAX", 2)
+        clock, numbers = Standing(), iter((1, 2, 3))
+        source = Callable(lambda query: next(numbers), clock=clock)
+
+        for _ in range(2):
+            ask(source)
+            clock.at += MINUTE
+
+        assert values(ask(source)) == [2, 3]
+
     def test_samples(self) -> None:
         """Samples are taken as they are, within the window."""
         source = make(lambda query: [sample(7200, 1), sample(60, 2), sample(0, 3)])

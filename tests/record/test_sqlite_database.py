@@ -240,6 +240,13 @@ def make_broken(path: Path) -> None:
     path.write_bytes(data[:100] + bytes(byte ^ 0xA5 for byte in data[100:]))
 
 
+def make_illegible(path: Path) -> None:
+    """Make a journal whose schema is damaged, and quoted in what SQLite says of it."""
+    fill(path, 10)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"tablerecords", b"table\xc2ecords"))
+
+
 def make_emptied(path: Path) -> None:
     """Make a journal and empty its file."""
     fill(path, 10)
@@ -275,6 +282,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no version": (lambda path: make_foreign(path, APPLICATION_ID, 0), "has version 0, which no"),
     "broken": (make_broken, r"failed with SQLITE_(CORRUPT|NOTADB).*none of it is trusted"),
+    "illegible": (make_illegible, r"failed with UNREADABLE.*none of it is trusted"),
     "a head alone": (make_orphan, r"is gone, but j\.db\.head is still there"),
     "a -wal alone": (lambda path: make_orphan(path, "-wal"), r"is gone, but j\.db-wal is"),
 }
@@ -292,7 +300,7 @@ class TestRefusals:
             Database(tmp_path / "j.db")
 
         assert os.path.realpath(tmp_path / "j.db") in str(caught.value)
-        if kind == "broken":  # which SQLite finds out only while it has a lock
+        if kind in ("broken", "illegible"):  # which SQLite finds out only while it has a lock
             names, before = [*names, "j.db-shm", "j.db-wal"], {**before, "j.db-wal": b""}
         assert content_of(tmp_path) == before
         assert names_in(tmp_path) == sorted(names)

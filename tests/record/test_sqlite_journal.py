@@ -421,6 +421,18 @@ class TestRead:
         with SQLiteJournal(path, accept_loss=True) as other, pytest.raises(JournalError):
             other.append("r", [logged(5)], at=AT)
 
+    @pytest.mark.parametrize("count", ["'many'", "7.5", "-1", "x'ff'"])
+    def test_a_count_that_is_none(self, path: Path, journal: SQLiteJournal, count: str) -> None:
+        """Where damage has made something else of a number, that is said, and nothing is raised."""
+        journal.append("r", EVENTS, at=AT)
+        tamper(path, f"UPDATE runs SET records = {count}")
+
+        for after in (0, 1):
+            with pytest.raises(TamperedJournal, match="index of runs"):
+                journal.read("r", after=after)
+        with pytest.raises(TamperedJournal, match="index of runs"):
+            journal.last("r")
+
     def test_names_the_record(self, path: Path, journal: SQLiteJournal) -> None:
         """The error says which record of which run it is about."""
         journal.append("r", [logged(1), logged(2)], at=AT)

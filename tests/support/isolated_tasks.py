@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pyflow import AsyncContext, AsyncRecoveryContext, Context, Reading, RecoveryContext, Secret
 from pyflow.errors import TaskTimeout
+from pyflow.record.events import MeasurementTaken
 
 FOREVER = 3_600
 
@@ -462,3 +463,11 @@ def fences(ctx: Context) -> dict[str, int]:
 
 async def fences_async(ctx: AsyncContext) -> list[int]:
     return [ctx.fencing_token, *ctx.fencing_tokens.values()]
+
+
+async def measure(ctx: AsyncContext) -> list[int]:
+    """Measure twice, and return the numbers of what interrupted attempts had measured."""
+    before = [measured.number for measured in ctx.measurements]
+    for number in (1, 2):
+        ctx.record_measurement(MeasurementTaken("?", "p99", number, "pass", "go_on", {"v": 0.1}))
+    return before

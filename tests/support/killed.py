@@ -188,13 +188,13 @@ def plan_of(make: Callable[[Site], pyflow.Workflow]) -> pyflow.Plan:
 CASES = (
     Case(linear, 180),
     Case(fan_out, 80, rerun="efg"),
-    Case(diamond, 150, again=(9, 1)),
+    Case(diamond, 150, again=(7, 1)),
     Case(retrying, 380, rerun="ad", again=(12,)),
     Case(mapped, 90),
     Case(approved, 80, operator=approve, again=(5,)),
     Case(asking, 80, operator=resolve, again=(5,)),
     Case(holding, 120, operator=retry, rerun="c", again=(5,)),
     Case(stepping, 200, rerun="a"),
-    Case(rolled_back, 420, status="rolled_back", rerun="g", again=(9, 1)),
+    Case(rolled_back, 420, status="rolled_back", rerun="g", again=(8, 1)),
     Case(rollback_failed, 220, status="rollback_failed", rerun="e", again=(12,)),
 )

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pyflow
@@ -35,7 +35,7 @@ def found(program: str, package: str) -> str:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], ready: pyflow.Probe) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], ready: pyflow.Probe) -> Generator[subprocess.Popen[bytes]]:
     """Run a program from when it is *ready* until the block ends."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -52,7 +52,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def service(version: str, *, fails: float = 0.0, latency_s: float = 0.1) -> Iterator[int]:
+def service(version: str, *, fails: float = 0.0, latency_s: float = 0.1) -> Generator[int]:
     """Run a version of the metered service, and yield its port."""
     port = free_port()
     command = [sys.executable, metered.__file__, version, str(port), str(fails), str(latency_s)]
@@ -61,7 +61,7 @@ def service(version: str, *, fails: float = 0.0, latency_s: float = 0.1) -> Iter
 
 
 @contextlib.contextmanager
-def load(*ports: int) -> Iterator[None]:
+def load(*ports: int) -> Generator[None]:
     """Send requests to each of *ports*, one after the other, as fast as they are answered."""
     over = threading.Event()
 
@@ -88,7 +88,7 @@ def load(*ports: int) -> Iterator[None]:
 @contextlib.contextmanager
 def prometheus(
     root: Path, *targets: int, rules: str = ""
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a Prometheus that scrapes *targets* four times a second; yield its URL and process."""
     port = free_port()
     listed = ", ".join(f"'127.0.0.1:{target}'" for target in targets)
@@ -130,7 +130,7 @@ backend shop
 
 
 @contextlib.contextmanager
-def haproxy(root: Path, **servers: int) -> Iterator[int]:
+def haproxy(root: Path, **servers: int) -> Generator[int]:
     """Run an HAProxy in front of *servers*, by port; yield its port. The socket is stats.sock."""
     port = free_port()
     lines = "\n".join(f"    server {name} 127.0.0.1:{there}" for name, there in servers.items())

@@ -1,10 +1,10 @@
 """Analysis: is the new version worse, and how sure is that?
 
-Checks ask sources of metrics and judge the answers; `analysis` makes a task
-of them; `replay` derives every verdict of an audit trail again. Judges compare
-the data of two arms; each says on what its answer rests and how often it is
-wrong. `power` says before a rollout what its analysis can find,
-`simulate_judge` and `backtest` how a judge does on drawn and on past traffic.
+Checks ask sources of metrics, and judges compare the data of two arms; each
+says on what its answer rests and how often it is wrong. `analysis` makes a
+task of checks, and `replay` derives every verdict of an audit trail again.
+`power` says before a rollout what its analysis can find, `simulate_judge` and
+`backtest` how a judge does on drawn and on past traffic.
 """
 
 from pyflow.analysis.backtest import Backtest, Past, Tried, backtest

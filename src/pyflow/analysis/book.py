@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import broken
-from pyflow.analysis.holm import held_back
+from pyflow.analysis.evidence import held_back
 from pyflow.analysis.progress import Rules, Step, Tally, advance, conclude
 from pyflow.analysis.scoring import scored
 from pyflow.analysis.verdicts import Judgement, Verdict
@@ -153,11 +153,11 @@ class Book:
         if bad:
             aborts = [line for line in bad if line.step.then == "abort"]
             return _of_line(max(aborts or bad, key=lambda line: WORST.index(_verdict(line))))
-        weighted: list[tuple[float, Verdict]] = [
-            (line.check.weight, _verdict(line))
+        weighted: dict[str, tuple[float, Verdict]] = {
+            line.name: (line.check.weight, _verdict(line))
             for line in self.lines
             if line.check.weight is not None and not line.check.dry_run
-        ]
+        }
         if weighted:
             verdict, then, reason = scored(self.scoring, weighted)
             return Outcome(verdict, then, reason)

@@ -55,7 +55,8 @@ def held_back(found: Judgement, others: Sequence[float], *, alpha: float) -> Jud
     p_values = {str(number): p for number, p in enumerate(others)} | {"": found.p_value}
     if "" in rejected(p_values, alpha=alpha):
         return found
-    reason = f"{found.reason}; not enough beside {len(others)} other checks"
+    many = "another check" if len(others) == 1 else f"{len(others)} other checks"
+    reason = f"{found.reason}; not enough beside {many}"
     return replace(found, verdict="inconclusive", reason=reason)
 
 

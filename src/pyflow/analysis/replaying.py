@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.book import BEGINS
 from pyflow.analysis.checks import Alarm, Compare, CompareValues, Custom, Threshold
-from pyflow.analysis.holm import held_back
+from pyflow.analysis.evidence import held_back
 from pyflow.analysis.verdicts import Judgement, Verdict
 from pyflow.errors import CodecError, DefinitionError, JournalError, shown
 from pyflow.frozen import frozen

@@ -1,18 +1,19 @@
-"""What checks with weights come to together: a score, as Kayenta has it.
+"""What the checks of an analysis that have weights come to together.
 
-A check that passed scores its weight, one that did not scores nothing, an
-error included. One without data is left out, and the weights of the others
-are taken for the whole; without any data there is no score.
+Each is a group of its own for `Scored`: one that passed scores its weight, one
+that did not scores nothing, an error included, and one without data takes no
+part, so that the weights of the others are the whole.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyflow.analysis.judges.scored import Graded, Scored
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from pyflow.analysis.policies import Ending
     from pyflow.analysis.progress import Then
@@ -39,17 +40,16 @@ class Scoring:
 
 
 def scored(
-    scoring: Scoring, weighted: Sequence[tuple[float, Verdict]]
+    scoring: Scoring, verdicts: Mapping[str, tuple[float, Verdict]]
 ) -> tuple[Verdict, Then, str]:
     """Return what checks with these weights and verdicts come to, and why."""
-    counted = [(weight, verdict) for weight, verdict in weighted if verdict != "no_data"]
-    whole = sum(weight for weight, _ in counted)
-    if not whole:
-        return "no_data", scoring.unsure, "no check with a weight has data"
-    score = 100 * sum(weight for weight, verdict in counted if verdict == "pass") / whole
-    words = f"the score is {score:.4g} of 100"
-    if score >= scoring.pass_score:
-        return "pass", "pass", words
-    if score >= scoring.marginal_score:
-        return "inconclusive", scoring.unsure, f"{words}; {scoring.pass_score:g} pass"
-    return "fail", scoring.fail, f"{words}; below {scoring.marginal_score:g} it fails"
+    whole = sum(weight for weight, _ in verdicts.values())
+    judge = Scored(
+        pass_score=scoring.pass_score,
+        marginal_score=scoring.marginal_score,
+        weights={name: 100 * weight / whole for name, (weight, _) in verdicts.items()},
+    )
+    found = judge.judge([Graded(name, one, (name,)) for name, (_, one) in verdicts.items()])
+    if found.verdict == "pass":
+        return "pass", "pass", found.reason
+    return found.verdict, scoring.fail if found.verdict == "fail" else scoring.unsure, found.reason

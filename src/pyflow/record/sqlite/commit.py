@@ -192,8 +192,8 @@ def last_of(cursor: sqlite3.Cursor, run_id: str) -> Record | None:
     return record
 
 
-def check_end(run_id: str, last: Record | None, count: int) -> None:
-    """Make sure that *last* is the last of *count* records of *run_id*.
+def check_end(run_id: str, last: Record | None, count: object) -> None:
+    """Make sure that *last* is the last of *count* records of *run_id*; damage makes that anything.
 
     Raises:
         TamperedJournal: It is not.
@@ -204,7 +204,7 @@ def check_end(run_id: str, last: Record | None, count: int) -> None:
             f"run {run_id!r} has {count} records by the index of runs, but its record ends at "
             f"number {seq}; what there is cannot be trusted. See what verify() finds",
             run_id=run_id,
-            seq=min(seq, count) + 1,
+            seq=min(seq, count) + 1 if isinstance(count, int) else 1,
         )
 
 

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "Told", "code_of", "journal_error"]
 
-FAULTS = (sqlite3.Error, UnicodeEncodeError)
-"""What SQLite raises, and its module for text that it cannot hand on."""
+FAULTS = (sqlite3.Error, UnicodeError)
+"""What SQLite raises, and its module for text that it cannot hand on, to SQLite or from it.
+
+The latter may also be what SQLite says of a damaged schema, quoting it.
+"""
 
 FULL = "there is no room for it. Free some space, or raise the quota, then resume"
 IO = (
@@ -74,7 +77,7 @@ def code_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return errno.errorcode.get(error.errno or 0, "EUNKNOWN")
     if isinstance(error, UnicodeError):
-        return "UNICODE"
+        return "UNICODE" if isinstance(error, UnicodeEncodeError) else "UNREADABLE"
     name: str | None = getattr(error, "sqlite_errorname", None)
     if name is None:  # raised by the module sqlite3 itself
         return "UNREADABLE" if "decode" in str(error) else "SQLITE_MISUSE"

@@ -16,6 +16,7 @@ from pyflow.errors import JournalError
 from pyflow.frozen import frozen
 from pyflow.record.codec import GENESIS, Record, decode_line, is_intact
 from pyflow.record.sqlite.commit import Tail, status_after, workflow_of
+from pyflow.record.sqlite.faults import FAULTS
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.opening import head_path, uri_of
 from pyflow.record.sqlite.tip import START, Tip, link
@@ -85,7 +86,7 @@ def findings_of(path: Path) -> list[Finding]:
             connection.text_factory = _lenient
             connection.execute("BEGIN")
             _read(connection, head, found)
-    except (sqlite3.Error, OSError) as error:
+    except (*FAULTS, OSError) as error:
         found.append(Finding("file", f"{path} cannot be read: {error}"))
     return found
 

@@ -1,0 +1,55 @@
+"""Durable runs that go on at once share their commits."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import pyflow
+from pyflow.record.sqlite.journal import SQLiteJournal
+
+TASKS = 5
+
+
+def chain() -> pyflow.Workflow:
+    wf = pyflow.Workflow("chain")
+    before: list[str] = []
+    for number in range(TASKS):
+        wf.add_task(f"t{number}", nothing, depends_on=before)
+        before = [f"t{number}"]
+    return wf
+
+
+async def nothing() -> None: ...
+
+
+def commits(path: Path, runs: int) -> tuple[int, int]:
+    """Run so many at once, and return how many commits hold their beginnings, and the rest."""
+
+    async def all_at_once(engine: pyflow.Engine) -> list[pyflow.Result]:
+        plan = chain().check()
+        return await asyncio.gather(*(engine.run(plan) for _ in range(runs)))
+
+    with pyflow.Engine(journal=path, environ={}, max_parallel=runs) as engine:
+        results = asyncio.run(all_at_once(engine))
+    assert [result.status for result in results] == ["succeeded"] * runs
+    with SQLiteJournal(path) as journal:
+        assert journal.verify() == []
+        numbers = "SELECT count(DISTINCT commit_no) FROM records WHERE seq"
+        ((first,),) = journal.database.reading(f"{numbers} = 1")
+        ((later,),) = journal.database.reading(f"{numbers} > 2")
+    return first, later
+
+
+class TestGroupCommit:
+    @pytest.mark.parametrize("runs", [10, 100])
+    def test_is_shared(self, tmp_path: Path, runs: int) -> None:
+        """However many runs there are, what they decide in one turn is one commit."""
+        alone = commits(tmp_path / "one.db", 1)
+        together = commits(tmp_path / "many.db", runs)
+
+        assert alone == (1, TASKS)
+        assert together[0] == runs  # each is durable before `start` returns
+        assert together[1] <= TASKS + 2
