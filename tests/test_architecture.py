@@ -16,11 +16,12 @@ SRC = Path(pyflow.__file__).parent
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 ROOMS = [
     (
-        *("errors", "frozen", "spans", "version", "redaction", "secrets", "protocols", "net"),
-        *("ci", "clock"),
+        *("errors", "frozen", "spans", "version", "redaction", "secrets", "messages", "protocols"),
+        *("net", "ci", "clock"),
     ),
     ("record", "define", "polling"),
-    ("probes",),
+    ("notices",),
+    ("probes", "notifiers"),
     ("metrics",),
     ("analysis",),
     ("run",),

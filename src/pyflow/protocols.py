@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from pyflow.errors import LockError
+    from pyflow.messages import Attempt, Delivery, Message
     from pyflow.record.codec import Record
     from pyflow.record.events import Event
 
@@ -249,13 +250,17 @@ class LockManager(Protocol):
 class Notifier(Protocol):
     """**Protocol:** tells somebody what happened.
 
-    Called in journal order once the record is durable, and again after a
-    crash that leaves delivery in doubt; ``(record.run_id, record.seq)`` tells
-    repeats apart. Off the critical path: raising changes no run.
+    Called for one message of a run at a time, in the order in which things
+    happened, once the record is durable; and again with the same `Message.id`
+    where a try may have failed, or a crash leaves that in doubt. Off the
+    critical path: whatever it does, the run goes on unchanged.
     """
 
-    async def notify(self, record: Record, /) -> None:
-        """Deliver *record*."""
+    async def notify(self, message: Message, attempt: Attempt = ..., /) -> Delivery:
+        """Give *message* to the service, within *attempt*'s timeout, and return what came of it.
+
+        Trouble with the service is a `Delivery`, never an exception.
+        """
         ...
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pyflow.messages import FIRST, Attempt, Delivery, Message, delivered
+from pyflow.notices.wording import NOTICES
 from pyflow.protocols import Notifier
-from pyflow.record import events as ev
-from pyflow.record.codec import Record
 from pyflow.testing.contracts import check_notifier
 from pyflow.testing.contracts import notifier as suite
 from pyflow.testing.loop import run_virtual
@@ -20,66 +20,77 @@ class Diary:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.told: list[str] = []
 
-    async def notify(self, record: Record, /) -> Any:
-        self.records.append(record)
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Any:
+        self.told.append(message.id)
+        return delivered()
 
 
 class Picky(Diary):
-    """Has no words for one kind of record."""
+    """Has no words for one kind of event."""
 
-    async def notify(self, record: Record, /) -> Any:
-        if record.kind == "lock_broken":
-            raise KeyError(record.kind)
-        await super().notify(record)
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Any:
+        if message.event == "undo_failed":
+            raise KeyError(message.event)
+        return await super().notify(message, attempt)
 
 
 class Strict(Diary):
     """Takes a repeat for a mistake."""
 
-    async def notify(self, record: Record, /) -> Any:
-        if record in self.records:
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Any:
+        if message.id in self.told:
             raise ValueError("told already")
-        await super().notify(record)
+        return await super().notify(message, attempt)
 
 
-class Chatty(Diary):
-    """Returns what it has sent."""
+class Silent(Diary):
+    """Does not say what came of it."""
 
-    async def notify(self, record: Record, /) -> Any:
-        await super().notify(record)
-        return record
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Any:
+        await super().notify(message, attempt)
+
+
+class Demanding(Diary):
+    """Has to be told of the attempt."""
+
+    async def notify(self, message: Message, attempt: Attempt, /) -> Any:
+        return await super().notify(message, attempt)
 
 
 class Loses(Diary):
-    """Keeps one kind of record to itself."""
+    """Keeps one kind of event to itself."""
 
-    async def notify(self, record: Record, /) -> Any:
-        if record.kind != "run_paused":
-            await super().notify(record)
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
+        if message.event != "paused":
+            await super().notify(message, attempt)
+        return delivered()
 
 
 class Shuffles(Diary):
-    """Tells that a lock was taken before it tells why."""
+    """Tells of the end before it tells of the rest."""
 
-    async def notify(self, record: Record, /) -> Any:
-        await super().notify(record)
-        self.records.sort(key=lambda told: told.kind != "lock_acquired")
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
+        await super().notify(message, attempt)
+        self.told.sort(key=lambda told: not told.endswith("-3"))
+        return delivered()
 
 
 class Confuses(Diary):
     """Takes what has the same number for a repeat."""
 
-    async def notify(self, record: Record, /) -> Any:
-        if record.seq not in [told.seq for told in self.records]:
-            await super().notify(record)
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
+        if message.id[-2:] not in [told[-2:] for told in self.told]:
+            await super().notify(message, attempt)
+        return delivered()
 
 
 BROKEN: list[Broken] = [
     (Strict, ["taken again"]),
-    (Chatty, ["returns None"]),
-    (Picky, ["of every kind"]),
+    (Silent, ["returns a `Delivery`"]),
+    (Picky, ["every kind of event"]),
+    (Demanding, ["may be left out"]),
 ]
 UNDELIVERED: list[Broken] = [
     (Loses, ["is delivered, in order"]),
@@ -88,9 +99,9 @@ UNDELIVERED: list[Broken] = [
 ]
 
 
-def told(notifier: Notifier) -> Sequence[Record]:
+def told(notifier: Notifier) -> Sequence[str]:
     assert isinstance(notifier, Diary)
-    return notifier.records
+    return notifier.told
 
 
 class TestCheckNotifier:
@@ -121,10 +132,11 @@ class TestCheckNotifier:
         """Rules of both sorts are reported together."""
         check = lambda: run_virtual(check_notifier(Picky, delivered=told))  # noqa: E731
 
-        assert_breaks(check, ["of every kind", "is delivered, in order"])
+        assert_breaks(check, ["every kind of event", "is delivered, in order"])
 
-    def test_every_kind(self) -> None:
-        """The records are of every kind that is not about one task."""
-        kinds = {kind for kind, cls in ev.EVENTS.items() if not issubclass(cls, ev.TaskEvent)}
+    def test_every_event(self) -> None:
+        """The messages are about every kind of event that people are told about, and some are long."""
+        messages = suite.messages_of("r")
 
-        assert {event.kind for event in suite.EVENTS} == kinds
+        assert [message.event for message in messages] == list(NOTICES)
+        assert max(len(message.text) for message in messages) > 20_000

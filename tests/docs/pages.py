@@ -31,9 +31,11 @@ from typing import Any, Literal
 import pyflow
 import pyflow.analysis
 import pyflow.metrics
+import pyflow.notifiers
 import pyflow.probes
 import pyflow.run.result
 import pyflow.testing
+import pyflow.testing.servers
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
 from pyflow.frozen import fields_of
@@ -54,6 +56,7 @@ VARYING = (
     (re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}"), "<run>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<instant>"),
     (re.compile(r"[0-9a-f]{64}|(?<=plan )[0-9a-f]{12}|(?<=tasks, )[0-9a-f]{12}"), "<hash>"),
+    (re.compile(r"^\d\d:\d\d:\d\d(?= [A-Z]+ )", re.MULTILINE), "<time>"),
     (re.compile(r"UTC on \S+"), "UTC on <host>"),
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
     (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s\b"), "<span>"),
@@ -252,7 +255,7 @@ API_HEAD = """# API
 <!-- Written by tests/docs/pages.py from the signatures and docstrings. -->
 
 Every public name with its signature and one line.
-`import pyflow` gives all of them, except what stands under `pyflow.probes`, `pyflow.metrics`, `pyflow.analysis` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
+`import pyflow` gives all of them, except what stands under `pyflow.probes`, `pyflow.notifiers`, `pyflow.metrics`, `pyflow.analysis` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
 A `Span` is a `timedelta`, a number of seconds, or text such as `"90s"`, `"5m"` or `"1h30m"`.
 What each error means, and what to do about it, is in [Errors](errors.md).
 """
@@ -276,6 +279,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.probes`": (pyflow.probes, " ".join(pyflow.probes.__all__)),
     "`pyflow.metrics`": (pyflow.metrics, " ".join(pyflow.metrics.__all__)),
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
+    "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
     "`pyflow.testing`: simulate": (
         pyflow.testing,
         "simulate Simulation SimulatedEngine SimulatedExecutor",
@@ -308,6 +312,10 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.testing`: contract suites": (
         pyflow.testing,
         " ".join(name for name in pyflow.testing.__all__ if name.startswith("check_")),
+    ),
+    "`pyflow.testing.servers`": (
+        pyflow.testing.servers,
+        " ".join(name for name in pyflow.testing.servers.__all__ if name != "Step"),
     ),
 }
 GenericAlias = type(Literal["a"])

@@ -35,7 +35,7 @@ class TestConnect:
     def test_private_literal(self) -> None:
         """An address in the URL itself is held to the same rule."""
         with pytest.raises(HTTPError, match="not public"):
-            asyncio.run(request("GET", "http://[::ffff:a9fe:a9fe]/", allow_private=False))
+            asyncio.run(request("GET", "http://[64:ff9b::a9fe:a9fe]/", allow_private=False))
 
     def test_one_private(self, names: dict[str, Any]) -> None:
         """One private address among public ones is enough to refuse."""

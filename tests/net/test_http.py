@@ -101,6 +101,39 @@ class TestRequest:
         assert b"Host: 127" not in sent
         assert b"X-A: b\r\n" in sent
 
+    def test_secret_url(self) -> None:
+        """A URL may be a secret: it is asked, and neither answer nor error shows more than the host."""
+        with_path = "http://127.0.0.1:{}/services/hush-hush"
+
+        async def run() -> tuple[Response, bytes]:
+            async with serving(reply("{")) as fake:
+                secret = Secret(with_path.format(fake.port))
+                return await request("POST", secret), fake.requests[0]
+
+        response, sent = asyncio.run(run())
+        with pytest.raises(HTTPError) as unreadable:
+            response.json()
+        with pytest.raises(HTTPError) as unreachable:
+            asyncio.run(request("POST", Secret(with_path.format(closed_port()))))
+
+        assert sent.startswith(b"POST /services/hush-hush HTTP")
+        for shown in (response, response.url, unreadable.value, unreachable.value):
+            assert "hush" not in repr(shown) + str(shown)
+        assert "127.0.0.1" in str(unreachable.value)
+
+    def test_secret_redirect(self) -> None:
+        """A redirect from a secret URL shows neither where from nor where to."""
+        script = reply(status="302 Found", headers=["Location: http://h.example/hush-there"])
+
+        async def run() -> Response:
+            async with serving(script) as fake:
+                return await request("GET", Secret(fake.url("/hush-here")), follow_redirects=1)
+
+        with pytest.raises(HTTPError) as caught:
+            asyncio.run(run())
+
+        assert "hush" not in str(caught.value)
+
     @pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "429 Too Many", "302 Found"])
     def test_every_status(self, status: str) -> None:
         """An unhappy status is an answer, not an error."""

@@ -44,7 +44,7 @@ class TestParseUrl:
             "http://h/a b", "http://h/\r\nX: y", "http://h/\t", "http://h\x00/", "http://h\\@evil/",
             "http://b\u00fccher.example/", "http://h/\u00e9", "http://0x7f.1/", "http://2130706433/",
             "http://127.1/", "http://0177.0.0.1/", "http://1.2.3.4.5/", "http://0x7f000001/",
-            "http://[::1/", "http://[::1%25eth0]/", "http://[vF.a]/", "http://-a.example/",
+            "http://[::ffff:a9fe:a9fe]/", "http://[::ffff:127.0.0.1]/", "http://[::1/", "http://[::1%25eth0]/", "http://[vF.a]/", "http://-a.example/",
             "http://a..b/", "http://.a/", "http://" + "a" * 64 + "/", "http://" + "a." * 130 + "b/",
             "http://a%00b/", "http://h/" + "x" * 9_000, None, b"http://h/", 7,
         ],
@@ -60,6 +60,13 @@ class TestParseUrl:
             parse_url("http://admin:hush@h/hush?hush")
 
         assert "hush" not in str(caught.value)
+
+    def test_hides_path(self) -> None:
+        """Of a URL that is a credential, only scheme, host and port are shown."""
+        target = parse_url("https://h:8443/hush?hush", is_secret=True)
+
+        assert str(target) == "https://h:8443/***"
+        assert target.path == "/hush?hush"
 
 
 class TestHostProblem:

@@ -374,7 +374,12 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.ApprovalAnswered("a", "approve", "d", "bob", "ok"), "approve by bob: ok"),
     (ev.HolderAsked("r", 3, "r1"), "run r1, which has r, to cancel"),
     (ev.LockBroken("r", 3, "bob", "why"), "r, by bob: why"),
-    (ev.NotificationFailed("slack", 3, TIMEOUT), "slack: OSError: no route to host"),
+    (ev.NotificationsOpened(["slack", "mail"]), "slack, mail"),
+    (
+        ev.Notified("slack", 3, "r-3", "failed", "rejected", 1, "no_service"),
+        "slack: failed of record 3 rejected: no_service",
+    ),
+    (ev.NotificationsClosed(9), "up to record 9"),
     (ev.LeftoverEnded("a"), ""),
 ]  # fmt: skip
 

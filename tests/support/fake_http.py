@@ -14,11 +14,26 @@ import itertools
 import socket
 import ssl
 import struct
-import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, TypeAlias
+
+from pyflow.testing.servers.certificate import client_tls, server_tls
+
+__all__ = [
+    "NEVER",
+    "RESET",
+    "Drip",
+    "FakeHTTP",
+    "Script",
+    "Step",
+    "client_tls",
+    "closed_port",
+    "raw",
+    "reply",
+    "server_tls",
+    "serving",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,41 +170,3 @@ def closed_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def server_tls() -> ssl.SSLContext:
-    """Return what a server on 127.0.0.1 needs to speak TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        pem = Path(folder, "fake.pem")
-        pem.write_text(CERTIFICATE + KEY, "ascii")
-        context.load_cert_chain(pem)
-    return context
-
-
-def client_tls() -> ssl.SSLContext:
-    """Return what a client needs to trust `server_tls`."""
-    return ssl.create_default_context(cadata=CERTIFICATE)
-
-
-# A certificate for 127.0.0.1 and localhost that nobody else trusts, valid until 2126.
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBkDCCATegAwIBAgIUJnS/tC/dsh8Y5mxJ269foVOG7lQwCgYIKoZIzj0EAwIw
-DzENMAsGA1UEAwwEZmFrZTAgFw0yNjExMjEwMDI4MjdaGA8yMTI2MTAyODAwMjgy
-N1owDzENMAsGA1UEAwwEZmFrZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABPn7
-33BbhxgHbzCZNYmWSiQb+4f//J7+4INpC5OQiBs8PhXa7DBPkl6qZ4j2XkzVAS/0
-0ATcemdKkcfHQYndvx+jbzBtMB0GA1UdDgQWBBSkPea5KR26mkuQ6eEXejJexEcl
-FTAfBgNVHSMEGDAWgBSkPea5KR26mkuQ6eEXejJexEclFTAaBgNVHREEEzARhwR/
-AAABgglsb2NhbGhvc3QwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBE
-AiAEyWWAenYxAMTzMFSGNnQM5i4a8IQhICsIIuJZGzPMFgIgCw1iM9LO9jBb8DMm
-5jAUTJFPxloo2K9tLurkQ6UgS8M=
------END CERTIFICATE-----
-"""
-KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgEhR8vIvnvtLETDDS
-533hQJJCkHZLs8OtTCR4uSSjW1GhRANCAAT5+99wW4cYB28wmTWJlkokG/uH//ye
-/uCDaQuTkIgbPD4V2uwwT5JeqmeI9l5M1QEv9NAE3HpnSpHHx0GJ3b8f
------END PRIVATE KEY-----
-"""

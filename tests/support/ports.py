@@ -7,8 +7,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from pyflow.record import events as ev
-from pyflow.record.codec import GENESIS, Record, seal
+from pyflow.messages import Message, RunInfo
 from pyflow.testing import World
 from support.virtual import this_loop
 from support.worlds import HOUR
@@ -16,9 +15,10 @@ from support.worlds import HOUR
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def record() -> Record:
+def message() -> Message:
     """Return something to tell."""
-    return seal("r", [ev.RunPaused("lunch", "ada")], at=NOON, seq=0, prev=GENESIS)[0]
+    run = RunInfo(id="r", workflow="shop", status="paused")
+    return Message(id="r-1", event="paused", severity="warning", title="lunch", at=NOON, run=run)
 
 
 async def outcome(call: Coroutine[Any, Any, Any]) -> str:
@@ -57,7 +57,7 @@ EFFECTS: dict[str, Effect] = {
     "notifier": (
         "notify",
         lambda world: world.notifier,
-        lambda world: world.notifier.notify(record()),
+        lambda world: world.notifier.notify(message()),
         lambda world: world.notifier.sent != [],
     ),
 }

@@ -22,7 +22,7 @@ from pyflow.testing import (
     stale,
     takes,
 )
-from support.ports import EFFECTS, LOOKS, outcome, record
+from support.ports import EFFECTS, LOOKS, message, outcome
 from support.worlds import shop
 
 
@@ -181,7 +181,7 @@ class TestNotifier:
         """It keeps what it is told, in order."""
         world = shop()
         notifier: Notifier = world.notifier
-        told = [record(), record()]
+        told = [message(), message()]
         for one in told:
             run_virtual(notifier.notify(one))
 

@@ -76,7 +76,8 @@ class Answer:
         if method != "HEAD" and status not in {204, 304}:
             body = await self._read_body(headers, max_bytes)
         target = self.progress.target
-        return Response(status, reason, headers, body, target.origin + target.path)
+        url = str(target) if target.is_secret else target.origin + target.path
+        return Response(status, reason, headers, body, url)
 
     async def _status_line(self) -> tuple[int, str]:
         line = await self._head_line()

@@ -23,7 +23,7 @@ from urllib.parse import urljoin
 from pyflow.errors import DefinitionError, shown
 from pyflow.net.answer import LINE_BYTES_MAX, Answer, Progress
 from pyflow.net.connect import connect, open_streams
-from pyflow.net.headers import header_problems
+from pyflow.net.headers import Revealable, header_problems
 from pyflow.net.url import parse_url
 from pyflow.spans import Span, seconds
 
@@ -57,7 +57,7 @@ class _Call:
 
 async def request(
     method: str,
-    url: str,
+    url: str | Revealable,
     *,
     headers: Mapping[str, HeaderValue] | None = None,
     body: bytes | None = None,
@@ -73,7 +73,9 @@ async def request(
 
     Args:
         method: In capitals, such as ``"GET"``.
-        url: An http or https URL, without user name and password.
+        url: An http or https URL, without user name and password. Of one that
+            is a `Secret`, as a webhook's is, errors and the answer name the
+            host alone.
         headers: Added to ours. A value may be a `Secret`; it is revealed as it
             is sent, and no error repeats a value.
         body: Sent with its Content-Length.
@@ -95,7 +97,7 @@ async def request(
     if problems:
         raise DefinitionError("request", problems)
     timeout_s = seconds(timeout, what="request(timeout=)")
-    progress = Progress(parse_url(url))
+    progress = Progress(await _target(url))
     deadline = asyncio.get_running_loop().time() + timeout_s
     call = _Call(method, headers or {}, body, max_bytes, allow_private, ssl_context, deadline)
     try:
@@ -109,6 +111,13 @@ async def request(
         raise progress.failure(f"a line is longer than {LINE_BYTES_MAX} bytes") from error
     except OSError as error:
         raise progress.failure(_words(error)) from error
+
+
+async def _target(url: str | Revealable) -> Target:
+    if isinstance(url, Revealable):
+        # A provider may block while it fetches, so it does that on a thread.
+        return parse_url(await asyncio.to_thread(url.reveal), is_secret=True)
+    return parse_url(url)
 
 
 async def _follow(call: _Call, progress: Progress, redirects: int) -> Response:
@@ -127,7 +136,8 @@ async def _follow(call: _Call, progress: Progress, redirects: int) -> Response:
 def _redirected(progress: Progress, location: str) -> Target:
     here = progress.target
     try:
-        there = parse_url(urljoin(here.origin + here.path, location))
+        whole = urljoin(here.origin + here.path, location)
+        there = parse_url(whole, is_secret=here.is_secret)
     except (DefinitionError, ValueError) as error:
         raise progress.failure("a redirect to an unusable URL") from error
     if there.origin != here.origin:

@@ -41,7 +41,7 @@ class Response:
     """The body as it was sent, complete; empty for HEAD, 204 and 304."""
 
     url: str
-    """What was asked for in the end, after redirects."""
+    """What was asked for in the end, after redirects; of a secret URL the host alone."""
 
     @property
     def text(self) -> str:

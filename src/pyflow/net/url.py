@@ -26,7 +26,7 @@ NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL that was checked. `str(target)` leaves out the query."""
+    """A URL that was checked. `str(target)` leaves out the query, and a secret path."""
 
     scheme: str
     """`http` or `https`."""
@@ -40,6 +40,9 @@ class Target:
     path: str
     """What is asked for: path and query, beginning with a slash."""
 
+    is_secret: bool = False
+    """Whether path and query are a credential, as a webhook's are."""
+
     @property
     def origin(self) -> str:
         """Scheme, host and port, as in ``http://[::1]:8080``."""
@@ -52,12 +55,19 @@ class Target:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
+        if self.is_secret:
+            return f"{self.origin}/***"
         path, mark, _ = self.path.partition("?")
         return f"{self.origin}{path}{'?***' if mark else ''}"
 
 
-def parse_url(url: str) -> Target:
+def parse_url(url: str, *, is_secret: bool = False) -> Target:
     """Return *url* in its parts.
+
+    Args:
+        url: The whole URL.
+        is_secret: Whether its path and query are a credential, so that only
+            the host may be shown.
 
     Raises:
         DefinitionError: It is not an http or https URL that can be asked. The
@@ -84,7 +94,7 @@ def parse_url(url: str) -> Target:
         raise _bad_url(problem or f"host {shown(host)} is no IPv6 address, but has brackets")
     query = f"?{parts.query}" if parts.query else ""
     path = (parts.path or "/") + query
-    return Target(parts.scheme, host, port or PORTS[parts.scheme], path)
+    return Target(parts.scheme, host, port or PORTS[parts.scheme], path, is_secret)
 
 
 def _bad_url(problem: str) -> DefinitionError:
@@ -95,18 +105,30 @@ def host_problem(host: str) -> str | None:
     """Return what is wrong with *host* as a name or an address, or None.
 
     Short, octal and hexadecimal forms of addresses (``0x7f.1``) are refused,
-    because resolvers disagree on what they mean.
+    because resolvers disagree on what they mean, and so are IPv4 addresses
+    inside of IPv6 ones (``::ffff:a9fe:a9fe``).
     """
     if not _is_text(host) or not host:
         return f"host {shown(host)} is missing or not text"
     if is_numeric(host):
-        try:
-            scoped = "%" in str(ipaddress.ip_address(host))
-        except ValueError:
-            scoped = True
-        return f"host {shown(host)} is not an IP address written in full" if scoped else None
+        return _address_problem(host)
     if not NAME.fullmatch(host.lower()):
         return f"host {shown(host)} is not a name of letters, digits, hyphens and dots"
+    return None
+
+
+def _address_problem(host: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"host {shown(host)} is not an IP address written in full"
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.scope_id is not None:
+        return f"host {shown(host)} is not an IP address written in full"
+    if address.ipv4_mapped is not None:
+        # Filters that know only the plain form would let it through.
+        return f"host {shown(host)} hides an IPv4 address; write {address.ipv4_mapped}"
     return None
 
 

@@ -723,16 +723,44 @@ class LockBroken(Event):
 
 
 @frozen
-class NotificationFailed(Event):
-    """Somebody could not be told; the run goes on."""
+class NotificationsOpened(Event):
+    """What happens in a run is to be told; the record of that begins. It is kept beside the run's own."""
 
-    kind: ClassVar[str] = "notification_failed"
-    notifier: str
-    """Which notifier."""
+    kind: ClassVar[str] = "notifications_opened"
+    routes: list[str]
+    """The routes that lead to somebody."""
+
+
+@frozen
+class Notified(Event):
+    """Somebody was told, or could not be; the run goes on either way."""
+
+    kind: ClassVar[str] = "notified"
+    route: str
+    """The route that it went."""
     seq: int
-    """Number of the record that it was about."""
-    error: ErrorInfo
-    """What it raised."""
+    """Number of the run's record that it was about."""
+    message: str
+    """Id of the message, the same at every try."""
+    event: str
+    """What it told, such as ``rolled_back``."""
+    result: Literal["delivered", "rejected", "retrying", "unknown"]
+    """What came of it; after ``retrying`` another result follows."""
+    tries: int
+    """How many tries that took."""
+    detail: str | None = None
+    """What the service said, or what went wrong."""
+    receipt: dict[str, Any] | None = None
+    """What later messages of the run need to know, such as a thread, as JSON data."""
+
+
+@frozen
+class NotificationsClosed(Event):
+    """Everything was told that there was to tell, or given up."""
+
+    kind: ClassVar[str] = "notifications_closed"
+    seq: int
+    """Number of the run's record up to which that is so."""
 
 
 FREE_TEXT = frozenset(
@@ -741,6 +769,7 @@ FREE_TEXT = frozenset(
         "before",
         "comment",
         "data",
+        "detail",
         "error",
         "evidence",
         "initiator",
@@ -755,6 +784,7 @@ FREE_TEXT = frozenset(
         "probe",
         "question",
         "reason",
+        "receipt",
         "resource",
         "settings",
         "value",
@@ -811,7 +841,9 @@ ALL: tuple[type[Event], ...] = (
     HolderAsked,
     LockReleased,
     LockBroken,
-    NotificationFailed,
+    NotificationsOpened,
+    Notified,
+    NotificationsClosed,
 )
 
 EVENTS: Mapping[str, type[Event]] = MappingProxyType({event.kind: event for event in ALL})

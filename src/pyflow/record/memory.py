@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyflow.record.codec import GENESIS, Record, seal
+from pyflow.record.ledger import is_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class MemoryJournal:
 
     def runs(self) -> list[str]:
         """Return the ids of all runs, in the order in which they began."""
-        return list(self._runs)
+        return [run_id for run_id in self._runs if not is_ledger(run_id)]
 
     def __repr__(self) -> str:
         return f"<MemoryJournal runs={len(self._runs)}>"

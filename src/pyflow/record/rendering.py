@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["detail_of", "heading_of", "table_of"]
+__all__ = ["detail_of", "heading_of", "table_of", "text_of"]
 
 HEAD = ("#", "time", "what", "task", "detail")
 TASK_COLUMNS_MAX = 48
@@ -35,7 +35,7 @@ def heading_of(record: Record) -> list[str]:
         "started": f"{record.at:%Y-%m-%d %H:%M:%S UTC} on {event.origin.get('host', 'an unknown host')}",
         "initiator": f"{event.initiator.get('id')} ({event.initiator.get('source')})",
         "environment": _environment(event.environment or {}),
-        "parameters": ", ".join(f"{name}={_value(value)}" for name, value in event.params.items()),
+        "parameters": ", ".join(f"{name}={text_of(value)}" for name, value in event.params.items()),
         "pipeline": _pipeline(event.origin.get("ci") or {}),
     }
     lines = [_fitted(f"run {record.run_id} of {event.workflow}", HEADING_COLUMNS_MAX)]
@@ -116,7 +116,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _value(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return JSON data as people write it; a secret is its mask."""
     if isinstance(value, str):
         return value
     match value:
@@ -143,7 +144,9 @@ def _error(error: ev.ErrorInfo | None) -> str:
 def _output(event: ev.TaskSucceeded) -> str:
     took = f"in {_span(event.duration_s)}"
     made = "repaired, " if event.repaired else ""
-    return f"{made}{took}" if event.output is None else f"{made}{took}, gave {_value(event.output)}"
+    return (
+        f"{made}{took}" if event.output is None else f"{made}{took}, gave {text_of(event.output)}"
+    )
 
 
 def _span(duration_s: float) -> str:
@@ -167,13 +170,13 @@ def _command(event: ev.CommandReceived) -> str:
 
 
 def _change(event: ev.ChangeRecorded) -> str:
-    before, after = ("none" if v is None else _value(v) for v in (event.before, event.after))
+    before, after = ("none" if v is None else text_of(v) for v in (event.before, event.after))
     return f"{event.resource}: {before} -> {after}"
 
 
 def _reading(event: ev.ReadingTaken) -> str:
     calls = f" after {_count(event.calls, 'look')}" if event.calls else ""
-    evidence = f", {_value(event.evidence)}" if event.evidence else ""
+    evidence = f", {text_of(event.evidence)}" if event.evidence else ""
     # The probe comes last: its repr is long, and what was seen matters more.
     return f"{event.health}{calls}{evidence}, says {event.probe}"
 
@@ -227,13 +230,15 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.ChangeRecorded: _change,
     ev.ReadingTaken: _reading,
     ev.MeasurementTaken: _measured,
-    ev.Logged: lambda e: e.message + (f" {_value(e.data)}" if e.data else ""),
-    ev.CheckpointSaved: lambda e: f"{e.key}={_value(e.value)}",
+    ev.Logged: lambda e: e.message + (f" {text_of(e.data)}" if e.data else ""),
+    ev.CheckpointSaved: lambda e: f"{e.key}={text_of(e.value)}",
     ev.ApprovalRequested: lambda e: e.question,
     ev.ApprovalAnswered: lambda e: f"{e.answer} {_by(e.by, e.comment)}",
     ev.LockAcquired: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.HolderAsked: lambda e: f"run {e.holder}, which has {e.resource}, to cancel",
     ev.LockReleased: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockBroken: lambda e: f"{e.resource}, {_by(e.by, e.reason)}",
-    ev.NotificationFailed: lambda e: f"{e.notifier}: {_error(e.error)}",
+    ev.NotificationsOpened: lambda e: ", ".join(e.routes),
+    ev.Notified: lambda e: _said(f"{e.route}: {e.event} of record {e.seq} {e.result}", e.detail),
+    ev.NotificationsClosed: lambda e: f"up to record {e.seq}",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import JournalError, LockError, PyflowError
@@ -78,6 +78,9 @@ class Driver:
         self.rest = _promise()  # kept while nothing will happen by itself
         self.over = _promise()
         self.listeners: list[Callable[[], None]] = []
+        self.gate: Callable[[Callable[[str | None], None]], None] | None = None
+        """Calls back, with None or a reason to pause, before anything is started."""
+        self._is_gated = False
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
         self.desk = RunDesk(
@@ -237,7 +240,25 @@ class Driver:
             self._commit(events)
         except Exception as error:
             raise self._journal_error(error) from error
-        self.loop.call_soon(self._set_out, commands)
+        if self.gate is None:
+            self.loop.call_soon(self._set_out, commands)
+        else:
+            self._is_gated = True
+            self.gate(lambda problem: self._pass_gate(commands, problem))
+
+    def _pass_gate(self, commands: Sequence[on.Command], problem: str | None) -> None:
+        """Set out, or pause where somebody who has to know could not be told; from any thread."""
+
+        def go() -> None:
+            self._is_gated = False
+            if problem is not None:
+                self._inbox.appendleft(on.Asked("pause", reason=f"notification: {problem}"))
+            if self.over.done() or self._broken is not None:
+                return
+            self._set_out(commands)
+
+        with suppress(RuntimeError):  # the loop is closed: the run is left to a resume
+            self.loop.call_soon_threadsafe(go)
 
     def _check_locks(self, command: on.TakeLocks) -> None:
         had = self._had(command)
@@ -291,6 +312,8 @@ class Driver:
         self._awake = False
         if self.over.done() or self._broken is not None:
             self._inbox.clear()
+            return
+        if self._is_gated:
             return
         machine, inbox = self.machine, self._inbox
         try:

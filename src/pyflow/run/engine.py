@@ -32,6 +32,7 @@ from pyflow.errors import (
 )
 from pyflow.record.audit import AuditTrail
 from pyflow.record.events import RunFinished, RunResumed, RunStarted
+from pyflow.record.ledger import is_ledger, ledger_of
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
 from pyflow.run.asking import Asking
@@ -65,8 +66,10 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment
     from pyflow.define.policies import Isolation
-    from pyflow.protocols import Clock, Executor, Journal, Lease, LockManager
+    from pyflow.notices.route import Route
+    from pyflow.protocols import Clock, Executor, Journal, Lease, LockManager, Notifier
     from pyflow.record.sqlite.store import Store
+    from pyflow.run.delivery import Deliverer
     from pyflow.run.result import Result
     from pyflow.run.signals import OnCancel
 
@@ -100,6 +103,11 @@ class Engine(Asking):
             `resume` or `rollback`. The second signal ends it at once.
         on_cancel: What such a signal leads to: `pause` leaves the run to a
             resume, `rollback` takes it back before the process ends.
+        notifiers: Who is told what happens in runs: routes, or bare notifiers.
+            They are told in the background, and nothing that they do changes a
+            run, but for a route that is `required`.
+        drain: How long `close`, or the end of the program, waits for what is
+            still to be told.
         secrets: Secrets besides those among the parameters, for redaction.
         pass_env: Environment variables that isolated tasks see, besides PATH,
             LANG, LC_ALL, TZ, HOME and TMPDIR.
@@ -121,6 +129,8 @@ class Engine(Asking):
         drain_timeout: Span = "10m",
         grace: Span = "5s",
         on_cancel: OnCancel = "pause",
+        notifiers: Iterable[Route | Notifier] = (),
+        drain: Span = "5s",
         secrets: Iterable[Secret] = (),
         pass_env: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
@@ -168,6 +178,8 @@ class Engine(Asking):
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
         self._locks: LockManager = locks or MemoryLocks(now=self._clock.now)
+        drain_s = seconds(drain, what="drain", zero=True)
+        self._deliverer = self._made_deliverer(notifiers, drain_s)
         self._guard = threading.Lock()
         self._active: dict[str, Driver] = {}
         self._committers: WeakKeyDictionary[asyncio.AbstractEventLoop, Committer]
@@ -373,6 +385,8 @@ class Engine(Asking):
         plans = {plan.workflow_name: plan for plan in map(_plan_of, workflows)}
         results: dict[str, Result] = {}
         for run_id in self.journal.runs():
+            if is_ledger(run_id):
+                continue
             records = recorded_run(self.journal, run_id)
             plan = plans.get(began(records).workflow)
             ended = isinstance(records[-1].event, RunFinished)
@@ -529,6 +543,23 @@ class Engine(Asking):
             raise EngineError(f"no run {run_id!r} is in the journal; there are: {known}")
         return AuditTrail(records)
 
+    def notices(self, run_id: str) -> AuditTrail:
+        """Return the trail of what was told about a run, to whom, and what came of it.
+
+        It is a chain of records of its own, because telling goes on after the
+        run has ended. It is empty where nobody was to be told.
+        """
+        return AuditTrail(self.journal.read(ledger_of(run_id)))
+
+    def wait_delivered(self, timeout: Span = "30s") -> bool:
+        """Block until everything is told that there is to tell; return whether that is so.
+
+        Args:
+            timeout: How long to wait for it, at most.
+        """
+        timeout_s = seconds(timeout, what="timeout", zero=True)
+        return self._deliverer is None or self._deliverer.wait_delivered(timeout_s)
+
     def close(self) -> None:
         """Cancel what still runs, wait for it, and let go of threads.
 
@@ -545,6 +576,8 @@ class Engine(Asking):
                     driver.over.result()
             thread.stop()
         self._executor.close()
+        if self._deliverer is not None:
+            self._deliverer.close()
         if self._store is not None:
             self._store.close()
 
@@ -590,6 +623,11 @@ class Engine(Asking):
     def _set_out(self, driver: Driver) -> Run:
         with self._guard:
             self._active[driver.run_id] = driver
+        if self._deliverer is not None:
+            if driver.gate is None:
+                self._deliverer.attach(driver)
+            if self._store is not None:
+                self._deliverer.catch_up(self._active.__contains__)
         if self._store is not None:
             driver.take_in(self._store.journal.pending(driver.run_id))
             self._watch_inbox(driver.loop)
@@ -637,7 +675,7 @@ class Engine(Asking):
         redactor = Redactor()
         for secret in (*self._secrets, *parameters.secrets):
             redactor.register(secret)
-        return Driver(
+        driver = Driver(
             Machine(plan, max_parallel=_least(plan, environment), drain_s=self._drain_s),
             run_id=run_id,
             journal=self.journal,
@@ -655,6 +693,30 @@ class Engine(Asking):
             on_end=self._ended,
             ask_other=self._ask,
         )
+        deliverer = self._deliverer
+        if deliverer is not None and deliverer.has_required:
+            driver.gate = lambda then: deliverer.attach(driver, then=then)
+        return driver
+
+    def _made_deliverer(self, notifiers: object, drain_s: float) -> Deliverer | None:
+        if notifiers == ():
+            return None
+        # Few engines tell anybody, and importing pyflow is to be quick.
+        from pyflow.notices.route import checked_routes  # noqa: PLC0415
+        from pyflow.run.delivery import Deliverer  # noqa: PLC0415
+
+        routes = checked_routes(notifiers)
+        if not routes:
+            return None
+        return Deliverer(
+            routes,
+            journal=self.journal,
+            locks=self._locks,
+            clock=self._clock,
+            secrets=self._secrets,
+            drain_s=drain_s,
+            seed=self._rng.random(),
+        )
 
     def _run(self, driver: Driver) -> Run:
         run_id = driver.run_id
@@ -670,6 +732,8 @@ class Engine(Asking):
             idle = not self._active
             is_last = all(other.loop is not driver.loop for other in self._active.values())
             watch = self._watching.pop(driver.loop, None) if is_last else None
+        if self._deliverer is not None:
+            self._deliverer.detach(driver.run_id)
         if watch is not None:
             watch.cancel()
         if idle:

@@ -139,7 +139,7 @@ class Machine:
         """Whether the run waits for a person, or for a resume, and nothing is under way."""
         if self.state.outcome is not None or self.past is not None:
             return False
-        waits = self.state.intent == "hold" or self.state.paused_by == "signal"
+        waits = self.state.intent == "hold" or self.state.waits_for_resume
         return waits and not (self.flying or self.looking)
 
     # Forward ------------------------------------------------------------------------------

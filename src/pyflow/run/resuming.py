@@ -75,7 +75,7 @@ def carry_on(m: Machine) -> None:
     if m.state.outcome is not None:
         _finish(m, past)
         return
-    if m.state.paused_by == "signal":
+    if m.state.waits_for_resume:
         m.emit(ev.RunUnpaused("resumed"))
     last, since_s = _last_words(past)
     for state in list(m.state.tasks.values()):

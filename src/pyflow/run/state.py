@@ -148,6 +148,11 @@ class RunState:
             state.apply(event)
         return state
 
+    @property
+    def waits_for_resume(self) -> bool:
+        """Whether it is paused until it is taken up: a signal came, or somebody could not be told."""
+        return (self.paused_by or "").partition(":")[0] in ("signal", "notification")
+
     def apply(self, event: Event) -> None:
         """Take in what happened."""
         self.count += 1

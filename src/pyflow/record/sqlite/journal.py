@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from pyflow.errors import JournalError, PyflowError
 from pyflow.record.codec import decode_line, verify_chain
 from pyflow.record.events import RunFinished
+from pyflow.record.ledger import is_ledger
 from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.inbox import PENDING, Message, message_of, put
@@ -181,7 +182,8 @@ class SQLiteJournal:
 
     def runs(self) -> list[str]:
         """Return the ids of all runs, in the order in which they began."""
-        return [row[0] for row in self.database.reading("SELECT run_id FROM runs ORDER BY began")]
+        rows = self.database.reading("SELECT run_id FROM runs ORDER BY began")
+        return [run_id for (run_id,) in rows if not is_ledger(run_id)]
 
     def pending(self, run_id: str | None = None, /) -> list[Message]:
         """Return what was asked of *run_id*, or of any run, and not taken up, in order."""

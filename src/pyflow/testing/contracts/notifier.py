@@ -5,44 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyflow.errors import shown
-from pyflow.record import events as ev
-from pyflow.record.codec import GENESIS, seal
-from pyflow.testing.contracts.rules import AT, check_async_rules, same
+from pyflow.messages import Attempt, Delivery, Message, RunInfo
+from pyflow.notices.wording import NOTICES
+from pyflow.testing.contracts.rules import AT, check_async_rules, expect_a, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from pyflow.protocols import Notifier
-    from pyflow.record.codec import Record
 
-__all__ = ["check_notifier"]
+__all__ = ["check_notifier", "messages_of"]
 
-Delivered: TypeAlias = "Callable[[Notifier], Sequence[Record]]"
+Delivered: TypeAlias = "Callable[[Notifier], Sequence[str]]"
 Rule: TypeAlias = "Callable[[Notifier, Delivered], Coroutine[Any, Any, None]]"
 
-WHO = {"id": "ada", "source": "argument"}
-ERROR = ev.ErrorInfo("OSError", "no route\nto é漢😀", "line 1\nline 2")
-
-EVENTS: tuple[ev.Event, ...] = (
-    ev.RunStarted("shop", "f1", {"name": "é漢😀"}, WHO, {"ci": {"n": 1.5}}, {"a": "1"}),
-    ev.LockAcquired("service:shop/production", 1, 0.25),
-    ev.RunPaused("lunch", "ada"),
-    ev.CommandReceived("unpause", accepted=True, by="ada"),
-    ev.RunUnpaused("it is over", "ada"),
-    ev.RunResumed(WHO, {"host": "eu-1"}, {"a": "its function"}),
-    ev.IntentRaised("hold", "a failed", "a"),
-    ev.HoldReleased("retry", "a", "ada", "the route is back"),
-    ev.NotificationFailed("chat", 3, ERROR),
-    ev.LockBroken("service:shop/production", 1, "ada", "the host is gone"),
-    ev.OutcomeDecided("failed", "a failed", ["a"], []),
-    ev.FinalizerStarted("clean_up"),
-    ev.FinalizerSucceeded("clean_up", 0.5),
-    ev.FinalizerFailed("tell", ERROR, 1e-06),
-    ev.HolderAsked("service:shop/production", 1, "r1"),
-    ev.LockReleased("service:shop/production", 1),
-    ev.RunFinished("failed", 16),
-)
-"""A run that has every kind of event that is not about one task."""
+ODD = "no route\nto é漢😀 <!channel> & \x1b[31m \u202e ${x} [a](http://b)"
 
 
 async def check_notifier(
@@ -50,13 +27,15 @@ async def check_notifier(
 ) -> None:
     """Check that a notifier keeps what `Notifier` promises.
 
-    It takes every kind of record that is about a run as a whole, and takes
-    one that comes again.
+    It takes a message about every kind of event, whatever characters are in
+    it and however long it is, takes one that comes again, and says what came
+    of each.
 
     Args:
         make: Returns a new notifier at each call.
-        delivered: Returns the records that a notifier has delivered so far,
-            in order; without it, the rules about delivery are left out.
+        delivered: Returns the ids of the messages that a notifier has
+            delivered so far, in order; without it, the rules about delivery
+            are left out.
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
@@ -65,56 +44,89 @@ async def check_notifier(
     await check_async_rules(rules, make, delivered or _sees_nothing)
 
 
-async def _takes_every_kind(notifier: Notifier, _: Delivered) -> None:
-    """Records of every kind that is about a run as a whole are taken."""
-    for record in _records("r"):
+def messages_of(run_id: str) -> list[Message]:
+    """Return a message about each kind of event, with odd characters and long texts among them."""
+    return [_message(run_id, number, event) for number, event in enumerate(NOTICES, start=1)]
+
+
+async def _takes_every_event(notifier: Notifier, _: Delivered) -> None:
+    """Messages about every kind of event are taken."""
+    for message in messages_of("r"):
         try:
-            await notifier.notify(record)
+            await notifier.notify(message, Attempt())
         except Exception as error:
-            raise AssertionError(f"{record!r} raised {shown(error)}") from error
+            raise AssertionError(f"{message.event} raised {shown(error)}") from error
 
 
 async def _takes_repeats(notifier: Notifier, _: Delivered) -> None:
-    """A record that was taken before is taken again."""
-    for record in _records("r")[:2] * 2:
-        await notifier.notify(record)
+    """A message that was taken before is taken again."""
+    for message in messages_of("r")[:2]:
+        await notifier.notify(message, Attempt())
+        await notifier.notify(message, Attempt(number=2))
 
 
-async def _returns_none(notifier: Notifier, _: Delivered) -> None:
-    """`notify` returns None."""
-    notify: Callable[[Record], Coroutine[Any, Any, object]] = notifier.notify
-    same(await notify(_records("r")[0]), None)
+async def _says_what_came_of_it(notifier: Notifier, _: Delivered) -> None:
+    """`notify` returns a `Delivery`."""
+    notify: Callable[..., Coroutine[Any, Any, object]] = notifier.notify
+    expect_a(Delivery, await notify(messages_of("r")[0], Attempt()))
+
+
+async def _needs_no_attempt(notifier: Notifier, _: Delivered) -> None:
+    """The attempt may be left out."""
+    await notifier.notify(messages_of("r")[0])
 
 
 async def _delivers(notifier: Notifier, delivered: Delivered) -> None:
-    """Every record that was handed in is delivered, in order."""
-    for record in _records("r"):
-        await notifier.notify(record)
+    """Every message that was handed in is delivered, in order."""
+    for message in messages_of("r"):
+        await notifier.notify(message, Attempt())
 
-    same(list(delivered(notifier)), _records("r"))
+    same(list(delivered(notifier)), [message.id for message in messages_of("r")])
 
 
 async def _tells_runs_apart(notifier: Notifier, delivered: Delivered) -> None:
-    """Records of two runs are told apart, though they have the same numbers."""
-    handed_in = [_records("r")[0], _records("s")[0]]
-    for record in handed_in:
-        await notifier.notify(record)
+    """Messages of two runs are told apart, though they have the same numbers."""
+    handed_in = [messages_of("r")[0], messages_of("s")[0]]
+    for message in handed_in:
+        await notifier.notify(message, Attempt())
 
-    same(list(delivered(notifier)), handed_in)
+    same(list(delivered(notifier)), [message.id for message in handed_in])
 
 
-def _sees_nothing(_: Notifier) -> Sequence[Record]:
+def _message(run_id: str, number: int, event: str) -> Message:
+    many = 400 if number % 5 == 0 else 1
+    return Message(
+        id=f"{run_id}-{number}",
+        event=event,
+        severity=NOTICES[event],
+        title=f"shop to production: {event} {ODD * min(many, 20)}",
+        text="\n".join([f"Why: {ODD}"] * many),
+        summary=f"shop: {event}",
+        fields=(("Environment", "production"), ("Parameters", ODD * many)),
+        links=(("Pipeline", "https://ci.example/runs/1?a=b&c=<d>|e"),),
+        at=AT,
+        run=RunInfo(
+            id=run_id,
+            workflow="shop",
+            status="running",
+            environment="production",
+            initiator="ada",
+            started_at=AT,
+            params={"name": ODD},
+            ci={"system": "github", "commit": "0123abcd"},
+        ),
+    )
+
+
+def _sees_nothing(_: Notifier) -> Sequence[str]:
     return ()
 
 
-def _records(run_id: str) -> list[Record]:
-    return seal(run_id, EVENTS, at=AT, seq=0, prev=GENESIS)
-
-
 _RULES: tuple[Rule, ...] = (
-    _takes_every_kind,
+    _takes_every_event,
     _takes_repeats,
-    _returns_none,
+    _says_what_came_of_it,
+    _needs_no_attempt,
 )
 
 _DELIVERY_RULES: tuple[Rule, ...] = (

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pyflow.errors import nearest, shown
+from pyflow.messages import FIRST, Attempt, Delivery, Message, delivered
 from pyflow.protocols import Reading, Sample, ServiceState
 from pyflow.testing.behaviour import Act, Behaviour
 from pyflow.testing.errors import SimulationError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from pyflow.record.codec import Record
     from pyflow.testing.world.service import Segment, Service
     from pyflow.testing.world.world import World
 
@@ -305,11 +305,12 @@ class SimulatedNotifier(Port):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.sent: list[Record] = []
+        self.sent: list[Message] = []
 
-    async def notify(self, record: Record, /) -> None:
-        """Keep *record*."""
-        await self._perform("notify", lambda: self.sent.append(record))
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:  # noqa: ARG002
+        """Keep *message*."""
+        await self._perform("notify", lambda: self.sent.append(message))
+        return delivered()
 
 
 def _spoilt(samples: list[Sample], act: Act) -> list[Sample]:

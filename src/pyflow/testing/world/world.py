@@ -30,7 +30,7 @@ from pyflow.testing.world.service import Curve, Past, Release, Service
 from pyflow.testing.world.traffic import profile
 
 if TYPE_CHECKING:
-    from pyflow.record.codec import Record
+    from pyflow.messages import Message
     from pyflow.testing.behaviour import Behaviour
     from pyflow.testing.stage import StagedCall
 
@@ -449,7 +449,7 @@ class Saved:
     history: tuple[Change, ...]
     now_s: float
     ports: Mapping[Port, tuple[Mapping[str, Behaviour], Mapping[str, int]]]
-    sent: tuple[Record, ...]
+    sent: tuple[Message, ...]
     planned: tuple[tuple[float, Callable[[], object]], ...]
     locks: MemoryLocks
 

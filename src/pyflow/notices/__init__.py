@@ -1,0 +1,1 @@
+"""What to say about a run: pure functions from its records to messages."""

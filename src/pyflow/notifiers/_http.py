@@ -1,0 +1,153 @@
+"""What the notifiers that speak HTTP share: one POST, and what its answer means.
+
+A URL may be a credential, so errors name the host alone, and what a service
+says is masked before it goes anywhere: some echo what they were sent.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pyflow.errors import DefinitionError, HTTPError, SecretError
+from pyflow.messages import Attempt, Delivery, rejected, retrying, unknown
+from pyflow.net.http import request
+from pyflow.net.retry_after import retry_after_s
+from pyflow.net.url import parse_url
+from pyflow.notifiers._text import line_of
+from pyflow.secrets import Redactor, Secret
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from pyflow.net.headers import HeaderValue
+    from pyflow.net.response import Response
+
+__all__ = ["answered", "encoded", "json_of", "kept", "post", "said_by", "url_problems"]
+
+ANSWER_BYTES_MAX = 65_536
+TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+NOTHING_SENT = ("connect", "tls")
+
+
+async def post(
+    url: Secret | str,
+    body: bytes,
+    *,
+    headers: Mapping[str, HeaderValue],
+    judge: Callable[[Response], Delivery],
+    attempt: Attempt,
+    allow_private: bool,
+    ssl_context: ssl.SSLContext | None,
+    secrets: tuple[Secret, ...] = (),
+) -> Delivery:
+    """Send *body* once, and return what came of it; nothing is raised for trouble on the way.
+
+    Args:
+        url: Where to; a `Secret` is never shown.
+        body: What is sent.
+        headers: Sent along.
+        judge: Says what a 2xx answer means; the others are judged by `answered`.
+        attempt: How long it may take.
+        allow_private: Whether the host may have an address that is not public.
+        ssl_context: How to speak TLS.
+        secrets: Masked in what the service says, besides *url*.
+    """
+    try:
+        response = await request(
+            "POST",
+            url,
+            headers=headers,
+            body=body,
+            timeout=attempt.timeout_s,
+            max_bytes=ANSWER_BYTES_MAX,
+            allow_private=allow_private,
+            ssl_context=ssl_context,
+        )
+        found = judge(response) if 200 <= response.status < 300 else answered(response, attempt)
+    except HTTPError as error:
+        sent = error.phase not in NOTHING_SENT
+        words = f"{error}; it may have arrived" if sent else str(error)
+        found = unknown(words) if sent else retrying(words)
+        if isinstance(error.__cause__, PermissionError):
+            found = rejected(str(error))
+    except SecretError as error:  # whoever keeps it may be back soon
+        found = retrying(str(error))
+    except DefinitionError as error:
+        found = rejected(str(error))
+    hidden = (*secrets, url) if isinstance(url, Secret) else secrets
+    return _masked(found, hidden)
+
+
+def answered(response: Response, attempt: Attempt) -> Delivery:
+    """Return what an answer that is not 2xx means, by its status."""
+    said = said_by(response)
+    status = response.status
+    if status in TRY_AGAIN:
+        wait_s = retry_after_s(response.headers, body=json_of(response), now=attempt.at)
+        # A server that failed half-way may have taken it all the same.
+        if status in (500, 502, 504):
+            return Delivery("unknown", said, again=True, wait_s=wait_s)
+        return retrying(said, wait_s=wait_s)
+    if 300 <= status < 400:
+        return rejected(f"{said}: a redirect, which is not followed; give the URL that it leads to")
+    return unknown(said) if status >= 500 else rejected(said)
+
+
+def said_by(response: Response) -> str:
+    """Return status and beginning of an answer, on one line."""
+    try:
+        text = response.text
+    except HTTPError as error:
+        text = error.reason
+    return line_of(f"{response.status} {response.reason} {text}".strip())
+
+
+def json_of(response: Response) -> Any:
+    """Return the answer's JSON, or None where it has none."""
+    try:
+        return response.json()
+    except HTTPError:
+        return None
+
+
+def encoded(data: object) -> bytes:
+    """Return *data* as JSON, in UTF-8."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def kept(url: object) -> Secret | None:
+    """Return *url* as a secret, if it can be one."""
+    if isinstance(url, Secret):
+        return url
+    return Secret(url) if isinstance(url, str) and not url_problems(url) else None
+
+
+def url_problems(url: object, *, name: str = "url") -> list[str]:
+    """Return what is wrong with *url*, without ever repeating its path.
+
+    A `Secret` is not fetched; it is looked at before each connection.
+    """
+    if isinstance(url, Secret):
+        return []
+    try:
+        parse_url(url)  # type: ignore[arg-type]
+    except DefinitionError as error:
+        return [f"{name}=: {error}"]
+    return []
+
+
+def _masked(delivery: Delivery, secrets: tuple[Secret, ...]) -> Delivery:
+    if not delivery.detail:
+        return delivery
+    redactor = Redactor()
+    for secret in secrets:
+        try:
+            redactor.register(secret)
+        except SecretError:  # it was not sent either
+            continue
+    detail = redactor.redact(delivery.detail) if redactor else delivery.detail
+    return Delivery(
+        delivery.status, detail, delivery.again, delivery.wait_s, receipt=delivery.receipt
+    )

@@ -1,0 +1,287 @@
+"""An HTTP server for tests, on 127.0.0.1 and on threads of its own, that answers as it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from pyflow.net.headers import Headers
+from pyflow.testing.servers.certificate import client_tls, server_tls
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+__all__ = [
+    "Drip",
+    "Endless",
+    "HTTPServer",
+    "Hang",
+    "Raw",
+    "Received",
+    "Reply",
+    "Reset",
+    "Step",
+]
+
+HEAD_BYTES_MAX = 65_536
+BODY_BYTES_MAX = 16 * 1_048_576
+PATIENCE_S = 60.0
+DRIP_S = 0.02
+ENDLESS = b"x" * 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A well-formed answer."""
+
+    status: int = 200
+    """Its status."""
+
+    body: str | bytes | dict[str, Any] = b""
+    """Its body; a dict becomes JSON."""
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """Its headers, besides the length."""
+
+    def encoded(self) -> bytes:
+        """Return the answer as it is sent."""
+        headers = {"Connection": "close", **self.headers}
+        body = self.body
+        if isinstance(body, dict):
+            headers.setdefault("Content-Type", "application/json")
+            body = json.dumps(body)
+        data = body.encode() if isinstance(body, str) else body
+        headers.setdefault("Content-Length", str(len(data)))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 {self.status} Scripted\r\n{lines}\r\n".encode("latin-1") + data
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes that are sent as they are, and then the end of the connection."""
+
+    data: bytes
+    """What is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Bytes that are sent one at a time, over and over, until the client has gone."""
+
+    data: bytes
+    """What is sent."""
+
+    head: bytes = b""
+    """What is sent before, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """An answer that says that it has this many bytes, and sends them until the client has gone."""
+
+    size: int = 10 * 1024**3
+    """How many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The connection ends with a reset, before any answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """Nothing is sent, until the client has gone."""
+
+
+Step: TypeAlias = Reply | Raw | Drip | Endless | Reset | Hang
+"""What a server does with one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request that came in."""
+
+    method: str
+    """Such as ``POST``."""
+
+    path: str
+    """Path and query."""
+
+    headers: Mapping[str, str] = field(hash=False)
+    """Its headers, whatever the case of their names."""
+
+    body: bytes
+    """Its body."""
+
+    @property
+    def json(self) -> Any:
+        """The body read as JSON."""
+        return json.loads(self.body)
+
+
+class HTTPServer:
+    """Takes requests and answers them; a context manager.
+
+    Args:
+        tls: Whether it speaks TLS, with a certificate that `ssl_context` trusts.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
+        self.received: list[Received] = []
+        """Every request, in the order in which they came in, refused ones included."""
+        self._steps: deque[Step] = deque()
+        self._always: Step | None = None
+        self._tls = server_tls() if tls else None
+        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Condition()
+        self._port = 0
+
+    def will(self, *steps: Step) -> Self:
+        """Do *steps* with the next requests, one each, and return the server itself."""
+        self._steps.extend(steps)
+        return self
+
+    def always(self, step: Step | None) -> Self:
+        """Do *step* with every request that no `will` is left for, and return the server itself."""
+        self._always = step
+        return self
+
+    def answer(self, request: Received) -> Step:
+        """Return what the service does with *request*. Services override this."""
+        del request
+        return Reply(200)
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the server, without a path."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What a client needs to trust this server."""
+        return client_tls()
+
+    def wait(self, count: int, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until *count* requests have come in.
+
+        Raises:
+            TimeoutError: They have not.
+        """
+        with self._guard:
+            if not self._guard.wait_for(lambda: len(self.received) >= count, timeout_s):
+                raise TimeoutError(f"{len(self.received)} of {count} requests in {timeout_s:g} s")
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._port = self._listener.getsockname()[1]
+        threading.Thread(target=self._listen, name="pyflow-server", daemon=True).start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        assert self._listener is not None
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._guard:
+            still_open = list(self._open)
+        for sock in still_open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        with self._guard:
+            self._guard.wait_for(lambda: not self._open, 10.0)
+
+    def _listen(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:  # the test is over
+                return
+            sock.settimeout(PATIENCE_S)
+            with self._guard:
+                self._open.add(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        sock = plain
+        try:
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(plain, server_side=True)
+                with self._guard:
+                    self._open.discard(plain)
+                    self._open.add(sock)
+            request = _read(sock)
+            if request is not None:
+                with self._guard:
+                    self.received.append(request)
+                    step = self._steps.popleft() if self._steps else self._always
+                    step = step or self.answer(request)
+                    self._guard.notify_all()
+                _play(step, sock)
+        except OSError:
+            pass  # the client has gone
+        finally:
+            sock.close()
+            with self._guard:
+                self._open.discard(plain)
+                self._open.discard(sock)
+                self._guard.notify_all()
+
+
+def _read(sock: socket.socket) -> Received | None:
+    data = bytearray()
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(65_536)
+        if not part or len(data) > HEAD_BYTES_MAX:
+            return None
+        data += part
+    head, _, body = bytes(data).partition(b"\r\n\r\n")
+    opening, *lines = head.decode("latin-1").split("\r\n")
+    pairs = [(n, v.strip()) for n, _, v in (line.partition(":") for line in lines)]
+    headers = Headers(pairs)
+    size = min(int(headers.get("content-length", "0")), BODY_BYTES_MAX)
+    while len(body) < size:
+        part = sock.recv(65_536)
+        if not part:
+            return None
+        body += part
+    method, path, _ = opening.split(" ", 2)
+    return Received(method, path, headers, body)
+
+
+def _play(step: Step, sock: socket.socket) -> None:
+    if isinstance(step, (Reply, Raw)):
+        sock.sendall(step.encoded() if isinstance(step, Reply) else step.data)
+        sock.shutdown(socket.SHUT_WR)
+    elif isinstance(step, Reset):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    elif isinstance(step, Endless):
+        sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {step.size}\r\n\r\n".encode())
+        sent = 0
+        while sent < step.size:
+            sock.sendall(ENDLESS)
+            sent += len(ENDLESS)
+    elif isinstance(step, Drip):
+        _drip(step, sock)
+    else:
+        sock.recv(1)
+
+
+def _drip(step: Drip, sock: socket.socket) -> None:
+    sock.sendall(step.head)
+    sock.settimeout(DRIP_S)
+    position = 0
+    while True:
+        sock.sendall(step.data[position % len(step.data) :][:1])
+        position += 1
+        with contextlib.suppress(TimeoutError):
+            if not sock.recv(1):  # which waits between two bytes, and sees the client go
+                return
