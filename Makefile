@@ -70,6 +70,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/simulation.py
 	@$(BIN)/python benchmarks/durable.py
 	@$(BIN)/python benchmarks/durable_runs.py
+	@$(BIN)/python benchmarks/analysis.py
 
 docs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/docs/pages.py

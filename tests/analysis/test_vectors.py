@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from pyflow.analysis import FixedSample, Graded, Scored, Sequential, Verdict
 from pyflow.analysis.stats import describe, normal, ranks
-from pyflow.analysis.stats.shifts import Differences
+from pyflow.analysis.stats.shifts import Differences, reach
 from support.vectors import VECTORS, arms, named
 
 DERIVED = [
@@ -74,9 +73,9 @@ class TestRanks:
         """The interval is the one that Kayenta's solver, and R, come near; in its own unit, exactly."""
         x, y = (sorted(arm) for arm in arms(case))
         tail = (1 - case["confidence_level"]) / 2
-        spread = math.sqrt(ranks.variance(len(x), len(y), ()))
 
-        low, high = (Differences(x, y).bound(sign=s, tail=tail, spread=spread) for s in (-1, 1))
+        far = reach(len(x), len(y), tail)
+        low, high = (Differences(x, y).bound(sign=sign, reach=far) for sign in (-1, 1))
 
         # Kayenta's solver stops within 1e-4, which is its whole interval where values are small.
         near = 1e-4 if len(x) > 10 else 3.0

@@ -26,13 +26,21 @@ ARMS = st.one_of(
 )
 LIMITS = st.sampled_from([0.0, 0.05, 0.1, 0.25, 1.0])
 UNITS = st.floats(1e-9, 1e9)
-WILD = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40)
+WILD = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=25)
 NUMBERS = st.one_of(st.integers(0, 10**6).map(float), st.floats(allow_nan=True))
+COUNTS = st.builds(Counts, NUMBERS, NUMBERS)
+
+
+def is_alike(one: float | None, other: float | None) -> bool:
+    """Return whether two numbers differ by rounding at most, or are both none."""
+    if one is None or other is None:
+        return one is other
+    return one == pytest.approx(other, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("judge", JUDGES, ids=NAMES)
 class TestUnits:
-    @settings(SOME, max_examples=300)
+    @settings(SOME, max_examples=200)
     @given(one=ARMS, other=ARMS, limit=LIMITS, unit=UNITS)
     @example(one=[1.1] * 20, other=[1.0] * 20, limit=0.1, unit=1e-9)
     @example(one=[0.2] * 20, other=[0.1] * 20, limit=1.0, unit=3e8)
@@ -51,8 +59,8 @@ class TestUnits:
         )
 
         assert scaled.verdict == plain.verdict
-        assert scaled.p_value == pytest.approx(plain.p_value, rel=1e-6)
-        assert scaled.effect == pytest.approx(plain.effect, rel=1e-6, abs=1e-9)
+        assert is_alike(scaled.p_value, plain.p_value)
+        assert is_alike(scaled.effect, plain.effect)
 
 
 @pytest.mark.parametrize("judge", JUDGES, ids=NAMES)
@@ -70,14 +78,12 @@ class TestSense:
             assert min(found.samples) >= 5
 
     @SOME
-    @given(k=NUMBERS, m=NUMBERS, other=NUMBERS, n=NUMBERS, limit=LIMITS)
+    @given(one=COUNTS, other=COUNTS, limit=LIMITS)
     def test_whatever_the_counts(
-        self, judge: Judge, k: float, m: float, other: float, n: float, limit: float
+        self, judge: Judge, one: Counts, other: Counts, limit: float
     ) -> None:
         """Any counts get a verdict that the record can hold; nothing is raised."""
-        found = judge.judge_counts(
-            Counts(k, m), Counts(other, n), max_increase=limit, max_decrease=limit
-        )
+        found = judge.judge_counts(one, other, max_increase=limit, max_decrease=limit)
 
         assert Judgement.from_data(json.loads(json.dumps(found.data, allow_nan=False))) == found
 

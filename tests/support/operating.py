@@ -65,7 +65,7 @@ def counted(name: str, arms: tuple[int, int], rate: float) -> Scenario:
         SEQUENTIAL,
         requests(arms, rate),
         0.0,
-        500,
+        400,
         looks=100,
         failed_most=0.05,
     )
@@ -122,7 +122,7 @@ SCENARIOS = (
         1_000,
         looks=9,
         effect=0.2,
-        failed_least=0.70,
+        failed_least=0.65,
     ),
     Scenario(
         "fixed at 0.02, +20 %, 50 points, lognormal 0.3",

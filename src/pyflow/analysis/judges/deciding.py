@@ -123,7 +123,10 @@ def _told(estimate: Estimate, difference: float) -> str:
 
 def told(size: float, scale: Scale) -> str:
     """Return the size of an effect in words: points for rates, a percentage for values."""
-    return f"{abs(size) * 100:.3g} points" if scale == "rate" else percent(size)
+    if scale != "rate":
+        return percent(size)
+    points = f"{abs(size) * 100:.3g}"
+    return f"{points} point" if points == "1" else f"{points} points"
 
 
 def doubted(

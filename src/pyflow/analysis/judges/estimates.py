@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.analysis.stats import conditional, mixture
-from pyflow.analysis.stats.series import Arm, inflation, neighbours, summed_up
+from pyflow.analysis.stats.series import Arm, caution, inflation, neighbours, summed_up
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class Estimate:
         """Return a difference on this scale as an effect, or None where that is not finite."""
         if self.scale == "log":
             return math.expm1(difference) if difference < 700 else None
-        return difference / self.unit if self.unit > 0 else None
+        if self.unit == 0 or math.isinf(difference / self.unit):
+            return None
+        return difference / self.unit
 
 
 def of_counts(canary: Counts, baseline: Counts) -> Estimate:
@@ -163,7 +165,8 @@ def _of_pairs(pairs: list[float], scale: Scale, unit: float) -> Estimate:
     """Return the mean difference of pairs of points."""
     arm = summed_up(pairs)
     correlation = neighbours(arm)
-    variance = inflation(correlation) * arm.squares / (arm.size - 1) / arm.size
+    grown = inflation(correlation) * caution(arm.size)
+    variance = grown * arm.squares / (arm.size - 1) / arm.size
     ratio = arm.size / POINTS_PER_RATIO
     most = arm.size * math.log(2.0)
     apart = arm.mean
@@ -202,8 +205,9 @@ def _difference(one: Arm, other: Arm, correlation: float) -> tuple[float, float,
     grown = inflation(correlation)
     pooled = (one.squares + other.squares) / (one.size + other.size - 2)
     welch = one.squares / (one.size - 1) / one.size + other.squares / (other.size - 1) / other.size
-    variance = grown * max(welch, pooled * (1.0 / one.size + 1.0 / other.size))
     per_arm = 2.0 * one.size * other.size / (one.size + other.size)
+    grown *= caution(per_arm)
+    variance = grown * max(welch, pooled * (1.0 / one.size + 1.0 / other.size))
     z = (one.mean - other.mean) / math.sqrt(variance) if variance > 0 else 0.0
     return z, variance, per_arm / POINTS_PER_RATIO
 

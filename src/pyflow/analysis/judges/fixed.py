@@ -27,7 +27,7 @@ from pyflow.analysis.judges.limits import (
 )
 from pyflow.analysis.stats import ranks, tables
 from pyflow.analysis.stats.series import inflation, mean, neighbours, summed_up
-from pyflow.analysis.stats.shifts import Differences
+from pyflow.analysis.stats.shifts import Differences, reach, thinned
 from pyflow.analysis.verdicts import Counts, Judgement, Verdict
 from pyflow.frozen import frozen, replace
 
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from pyflow.analysis.judges.estimates import Scale
 
 __all__ = ["FixedSample"]
+
+BOUNDED_MAX = 2_000
+"""Points of an arm beyond which bounds are taken from this many, spread evenly over it; that moves
+them by less than a hundredth of their distance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +141,14 @@ class FixedSample:
         alpha, beta = self.alpha / len(limits), self.beta / len(limits)
         test = ranks.mann_whitney(x, y)
         differences = Differences(x, y)
-        spread = math.sqrt(ranks.variance(*samples, ()))
+        few = differences
+        if max(samples) > BOUNDED_MAX:
+            few = Differences(thinned(x, BOUNDED_MAX), thinned(y, BOUNDED_MAX))
         centre, level = abs(median(y)), abs(mean(y))
         shift, change = differences.median, _relative(mean(x) - mean(y), level)
 
         def is_clear(side: Side) -> bool:
-            most = differences.bound(sign=side.sign, tail=beta, spread=spread)
+            most = few.bound(sign=side.sign, reach=reach(*samples, beta))
             return all(
                 side.sign * found <= side.limit + ROUNDING
                 for found in (change, _relative(most, centre))
@@ -156,12 +162,12 @@ class FixedSample:
             is_rate=False,
         ).judged(alpha)
         worth = 1.0 / inflation(neighbours(summed_up(one), summed_up(other)))
-        low, high = (differences.bound(sign=s, tail=alpha, spread=spread) for s in (-1, 1))
+        low, high = (few.bound(sign=sign, reach=reach(*samples, alpha)) for sign in (-1, 1))
         found = replace(
             found,
             method=f"Mann-Whitney, {'exact' if test.is_exact else 'normal'}",
             effect=change if math.isfinite(change) else None,
-            interval=(low / centre, high / centre) if centre > 0 else None,
+            interval=(_finite(low, centre), _finite(high, centre)),
             samples=samples,
             effective_samples=(samples[0] * worth, samples[1] * worth),
             shift=shift,
@@ -229,6 +235,11 @@ def _relative(change: float, level: float) -> float:
     if level > 0:
         return change / level
     return math.copysign(math.inf, change) if change else 0.0
+
+
+def _finite(change: float, level: float) -> float | None:
+    relative = _relative(change, level)
+    return relative if math.isfinite(relative) else None
 
 
 def _told(change: float, scale: Scale) -> str:

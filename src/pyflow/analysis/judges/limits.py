@@ -25,6 +25,10 @@ __all__ = [
     "values_problem",
 ]
 
+SIZE_MAX = 1e140
+"""Values beyond this, or all below its inverse, cannot be squared in floats."""
+TOTAL_MAX = 1e12
+"""Requests beyond which floats do not tell one count from the next in what follows."""
 ROUNDING = 1e-9
 """Changes that differ by less than this, relative to the baseline, are the same change."""
 
@@ -89,11 +93,11 @@ def counts_problem(canary: Counts, baseline: Counts) -> Judgement | None:
     """Return the judgement on counts that cannot be compared, or None."""
     samples = (canary.total, baseline.total)
     for name, arm in (("canary", canary), ("baseline", baseline)):
-        if not (0 <= arm.events <= arm.total < math.inf):
+        if not (0 <= arm.events <= arm.total <= TOTAL_MAX):
             reason = f"{arm.events:g} events in {arm.total:g} requests of the {name} cannot be"
             return Judgement("error", reason, "none")
     for name, arm in (("canary", canary), ("baseline", baseline)):
-        if arm.total == 0:
+        if arm.total < 1:
             return Judgement("no_data", f"the {name} had no requests", "none", samples=samples)
     return None
 
@@ -107,8 +111,9 @@ def values_problem(canary: list[float], baseline: list[float]) -> Judgement | No
     """Return the judgement on values that cannot be compared, or None."""
     samples = (len(canary), len(baseline))
     for name, arm in (("canary", canary), ("baseline", baseline)):
-        if any(map(math.isinf, arm)):
-            reason = f"a value of the {name} is infinite, which no measurement is"
+        most = max(map(abs, arm), default=0.0)
+        if most > SIZE_MAX or 0.0 < most < 1.0 / SIZE_MAX:
+            reason = f"the {name} reaches {most:g}, which no measurement does"
             return Judgement("error", reason, "none", samples=samples)
     for name, arm in (("canary", canary), ("baseline", baseline)):
         if not arm:

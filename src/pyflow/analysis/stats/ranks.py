@@ -59,8 +59,9 @@ def mann_whitney(
     otherwise normal, with the variance corrected for ties (Lehmann 1975).
     """
     x, y = sorted(x), sorted(y)
-    u = pairs_above(x, y)
     ties = _ties(sorted(x + y))
+    # Without ties, points that are below are those that are not above.
+    u = pairs_above(x, y) if max(ties) > 1 else float(sum(below(x, y, 0.0)))
     if exact or (exact is None and len(x) * len(y) <= EXACT_PAIRS_MAX):
         return MannWhitney(u, *_exact_tails(u, len(x), len(y), ties), is_exact=True)
     return MannWhitney(u, *_normal_tails(u, len(x), len(y), ties), is_exact=False)

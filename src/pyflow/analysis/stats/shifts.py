@@ -12,13 +12,13 @@ import math
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.stats import normal
-from pyflow.analysis.stats.ranks import below, not_above
+from pyflow.analysis.stats.ranks import below, not_above, variance
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Differences"]
+__all__ = ["Differences", "reach", "thinned"]
 
 LISTED_MIN = 2_000
 SKETCH_MAX = 40
@@ -56,14 +56,14 @@ class Differences:
         upper = self.selected(self.size // 2)
         return upper if self.size % 2 else (self.selected(self.size // 2 - 1) + upper) / 2
 
-    def bound(self, *, sign: int, tail: float, spread: float) -> float:
-        """Return the upper (*sign* 1) or lower (-1) bound of the shift, wrong with probability *tail*.
+    def bound(self, *, sign: int, reach: float) -> float:
+        """Return the upper (*sign* 1) or lower (-1) bound of the shift.
 
         It is the difference whose rank Mann and Whitney's test would still
-        accept (Lehmann 1963), where *spread* is the standard deviation of U.
+        accept (Lehmann 1963): *reach* is how far from the middle that is, as a
+        share of all differences.
         """
-        reach = normal.quantile(1.0 - tail) * spread
-        rank = math.floor(self.size / 2 - reach - 0.5)
+        rank = math.floor(self.size * (0.5 - reach) - 0.5)
         rank = min(max(rank, 0), (self.size - 1) // 2)
         return self.selected(self.size - 1 - rank if sign > 0 else rank)
 
@@ -101,9 +101,9 @@ class Differences:
 
     def _sketched(self, rank: int) -> tuple[float, float]:
         """Return two pivots that the wanted difference is likely to be between."""
-        pairs = sorted(a - b for a in _thinned(self.x) for b in _thinned(self.y))
+        pairs = sorted(a - b for a in _sketched(self.x) for b in _sketched(self.y))
         place = round(rank / self.size * len(pairs))
-        margin = len(pairs) // 50 + 1
+        margin = len(pairs) // 100 + 1
         low, high = (
             pairs[min(max(end, 0), len(pairs) - 1)] for end in (place - margin, place + margin)
         )
@@ -148,7 +148,21 @@ class Differences:
         return rest[rank - low.smaller]
 
 
-def _thinned(arm: Sequence[float]) -> list[float]:
-    """Return some points of a sorted sample, spread evenly over it."""
-    size = min(SKETCH_MAX, len(arm), math.isqrt(len(arm)) + 3)
+def reach(m: int, n: int, tail: float) -> float:
+    """Return how far from the middle bounds are that are wrong with probability *tail* each.
+
+    As a share of all pairs, by the normal approximation, without a correction
+    for ties, which puts it on the safe side.
+    """
+    return normal.quantile(1.0 - tail) * math.sqrt(variance(m, n, ())) / (m * n)
+
+
+def thinned(arm: Sequence[float], size: int) -> Sequence[float]:
+    """Return at most *size* points of a sorted sample, spread evenly over it."""
+    if len(arm) <= size:
+        return arm
     return [arm[(2 * k + 1) * len(arm) // (2 * size)] for k in range(size)]
+
+
+def _sketched(arm: Sequence[float]) -> Sequence[float]:
+    return thinned(arm, min(SKETCH_MAX, math.isqrt(len(arm)) + 3))
