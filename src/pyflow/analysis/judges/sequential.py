@@ -13,8 +13,8 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
-from pyflow.analysis.judges import estimates
 from pyflow.analysis.judges.deciding import decide, doubted, strays
+from pyflow.analysis.judges.estimates import evidence_apart, of_counts, of_values, transformed
 from pyflow.analysis.judges.limits import (
     checked,
     counts_problem,
@@ -83,7 +83,7 @@ class Sequential:
         limits = sides(max_increase, max_decrease)
         if problem := counts_problem(canary, baseline):
             return problem
-        found = decide(estimates.of_counts(canary, baseline), limits, self.alpha, self.beta)
+        found = decide(of_counts(canary, baseline), limits, self.alpha, self.beta)
         totals = (canary.total, baseline.total)
         return replace(
             found, samples=totals, effective_samples=(float(totals[0]), float(totals[1]))
@@ -111,8 +111,8 @@ class Sequential:
         if min(samples) < self.min_samples:
             reason = f"{samples[0]} and {samples[1]} points are too few; {self.min_samples} each are needed"
             return Judgement("inconclusive", reason, "none", samples=samples)
-        x, y, scale = estimates.transformed(one, other)
-        estimate = estimates.of_values(x, y, scale)
+        x, y, scale = transformed(one, other)
+        estimate = of_values(x, y, scale)
         found = decide(estimate, limits, self.alpha, self.beta)
         worth = 1.0 / inflation(estimate.correlation)
         found = replace(
@@ -128,7 +128,7 @@ class Sequential:
             found,
             strays(x, y),
             min(estimate.limit(side) for side in limits),
-            estimates.evidence_apart,
+            evidence_apart,
             alpha=self.alpha,
             most=self.max_spread,
         )
