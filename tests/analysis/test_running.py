@@ -11,7 +11,7 @@ import pyflow
 from pyflow.analysis import Alarm, Arms, Custom, Limits, Threshold, analysis, extend, retry
 from pyflow.errors import AnalysisFailed, AnalysisHeld, DefinitionError, MetricError
 from pyflow.metrics import MetricProbe
-from pyflow.testing import VirtualClock, run_virtual
+from pyflow.testing import Fault, VirtualClock, World, run_virtual, simulate
 from support.measured import (
     Told,
     analysed,
@@ -327,6 +327,44 @@ class TestCustom:
         """It takes a function, and a span."""
         with pytest.raises(DefinitionError, match="2 problems"):
             Custom(7, timeout=0)  # pyright: ignore[reportArgumentType]
+
+
+class TestSources:
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_strange(self, value: float) -> None:
+        """A source that gives NaN or infinities, as it must not, gives no data, and that is noted."""
+        result = analysed(up(value, above=-1, name="up"))
+
+        assert verdicts(result) == ["no_data"]
+        assert measurements(result)[0]["notes"] == ["1 of 1 values were NaN or infinite"]
+
+    def test_hangs(self) -> None:
+        """A source that never answers is an error, after a while."""
+
+        class Hangs:
+            async def query(self, query: str, /, **options: Any) -> Any:
+                await asyncio.get_running_loop().create_future()
+
+        result = analysed(Threshold(Hangs(), "up", above=0, error="abort"))
+
+        assert failure(result) == "AnalysisFailed: up: error: no answer within 120 s"
+        assert span_s(result) == 120
+
+    @pytest.mark.parametrize(
+        ("kind", "looks"), [("fails", 5), ("missing", 1), ("nan", 1), ("hangs", 5)]
+    )
+    def test_faults(self, kind: Any, looks: int) -> None:
+        """Whatever goes wrong with a source for good, nothing passes."""
+        world = World()
+        world.service("shop", version="2.0")
+        world.traffic("shop", rps=50)
+        check = Threshold(world.metrics, "error_rate shop 2.0", below=0.5, initial_delay="1m")
+        faulty = [Fault(f"analyse#1 metrics.query#{n}", kind) for n in range(1, looks + 1)]
+
+        result = simulate(workflow_of([check]), world=world, faults=faulty)
+
+        assert result.status == "held"
+        assert verdicts(result) == ["no_data" if looks == 1 else "error"] * looks
 
 
 class TestMake:

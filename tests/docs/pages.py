@@ -38,7 +38,7 @@ import pyflow.testing
 import pyflow.testing.servers
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
-from pyflow.frozen import fields_of
+from pyflow.frozen import Frozen, fields_of
 from pyflow.record import events
 from pyflow.record.events import EVENTS
 
@@ -323,7 +323,7 @@ MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
     *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
-    *("Arms", "Check", "Counts", "Judgement", "Replayed"),
+    *("Check", "Judgement", "Replayed"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""
@@ -420,6 +420,9 @@ def _parameters(value: Any, *, with_types: bool = False) -> str:
 
 def _asked(value: Any, *, with_types: bool) -> list[inspect.Parameter | str]:
     """Return the parameters of *value*, and a star before those that go by name."""
+    if isinstance(value, type) and issubclass(value, Frozen):
+        with contextlib.suppress(TypeError):
+            value()  # its signature is made when it is used for the first time
     asked: list[inspect.Parameter | str] = []
     for p in inspect.signature(value).parameters.values():
         if p.name == "self":

@@ -28,6 +28,8 @@ __all__ = ["analysis"]
 Version: TypeAlias = "str | Callable[[AsyncContext], str] | None"
 """A version, or a function that finds it out, from the run's parameters for example."""
 
+ANSWER_S = 120.0
+"""How long a look may take, in seconds, whatever the source says of its own timeout."""
 DUE_S = 0.001
 """How early a measurement may be, in seconds: what is left of a wait may be too little to wait."""
 LOOK_S = 5.0
@@ -160,7 +162,10 @@ class _Running:
 
     async def _look(self, line: Line) -> Look:
         try:
-            return await line.check.look(self.arms, line.looks)
+            async with asyncio.timeout(ANSWER_S):
+                return await line.check.look(self.arms, line.looks)
+        except TimeoutError:
+            return Look({"error": f"no answer within {ANSWER_S:g} s"})
         except PyflowError as error:
             return Look({"error": str(error)})
         except Exception as error:  # noqa: BLE001 - a source of the user's own may raise anything

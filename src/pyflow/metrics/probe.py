@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import PyflowError, shown
+from pyflow.metrics.asking import ask
 from pyflow.metrics.bounds import Bounds, Reduce, bound_problems, reduced
 from pyflow.probes._checks import refuse, span_problems, unknown
 from pyflow.protocols import Reading
@@ -70,11 +71,11 @@ class MetricProbe:
         window = timedelta(seconds=seconds(self.window))
         evidence: dict[str, Any] = {"query": self.query}
         try:
-            samples = await self.source.query(self.query, window=window)
+            samples = await ask(self.source, self.query, window=window)
         except PyflowError as error:
             return unknown(str(error), **evidence)
-        if notes := list(getattr(samples, "notes", ())):
-            evidence["notes"] = notes
+        if samples.notes:
+            evidence["notes"] = list(samples.notes)
         if not samples:
             return Reading("unknown", {**evidence, "reason": f"no sample in {self.window}"})
         value = reduced(samples, self.take)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import filled, rows
+from pyflow.metrics.asking import ask
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ async def read_new(
     counting begins there.
     """
     span = timedelta(seconds=seconds(window))
-    samples = await source.query(filled(query, version), window=span)
+    samples = await ask(source, filled(query, version), window=span)
     last = datetime.fromisoformat(after[-1][0]) if after else None
     new = samples[-1:] if last is None else [sample for sample in samples if sample.at > last]
-    return rows(new), tuple(getattr(samples, "notes", ()))
+    return rows(new), samples.notes
 
 
 def growth(values: Sequence[float], *, totals: bool) -> float:

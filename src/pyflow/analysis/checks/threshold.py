@@ -18,6 +18,7 @@ from pyflow.analysis.checks.base import (
     source_problems,
 )
 from pyflow.analysis.verdicts import Judgement, Verdict
+from pyflow.metrics.asking import ask
 from pyflow.metrics.bounds import Bounds, Reduce, bound_problems, reduced
 from pyflow.protocols import MetricSource, Sample
 from pyflow.spans import Span, seconds, span_problem
@@ -107,9 +108,9 @@ class Threshold(Check):
         """Ask once."""
         del past
         window = timedelta(seconds=seconds(self.window))
-        samples = await self.source.query(filled(self.query, arms.canary), window=window)
+        samples = await ask(self.source, filled(self.query, arms.canary), window=window)
         kept = samples[-1:] if self.take == "last" else samples
-        return Look({"samples": rows(kept)}, tuple(getattr(samples, "notes", ())))
+        return Look({"samples": rows(kept)}, samples.notes)
 
     @classmethod
     def judge(
