@@ -16,9 +16,11 @@ SRC = Path(pyflow.__file__).parent
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 ROOMS = [
     ("errors", "frozen", "spans", "version", "redaction", "secrets", "protocols", "net", "ci"),
-    ("record", "define", "polling"),
+    ("record", "define", "polling", "programs"),
     ("probes",),
+    ("platforms", "routers"),
     ("run",),
+    ("strategies",),
     ("testing",),
 ]
 

@@ -7,6 +7,7 @@
     │   ├── TaskTimeout (also TimeoutError) it took longer than its timeout
     │   └── RecoveryError                   an undo, a repair or a finalizer went wrong
     ├── ProcessFailed                       the process of an isolated task gave no answer
+    ├── CommandFailed                       a program that was called did not do what it was for
     ├── RunFailed                           `result.raise_for_status()` on a run that did not succeed
     ├── EngineError                         the engine was used in a way it cannot serve
     ├── ProbeError                          polling ended without the reading it waited for
@@ -18,6 +19,8 @@
     │   ├── LockHeld                        somebody has it, and nobody is to wait
     │   ├── LockLost                        somebody else has it by now
     │   └── RunAlive                        the run that asks for it is alive elsewhere
+    ├── PlatformError                       a platform could not be observed or changed
+    ├── RouterError                         weights could not be read or set
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     └── HTTPError                           a request gave no usable answer
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CodecError",
+    "CommandFailed",
     "DefinitionError",
     "EngineError",
     "HTTPError",
@@ -48,12 +52,14 @@ __all__ = [
     "LockHeld",
     "LockLost",
     "Phase",
+    "PlatformError",
     "PollTimeout",
     "ProbeError",
     "Problem",
     "ProcessFailed",
     "PyflowError",
     "RecoveryError",
+    "RouterError",
     "RunAlive",
     "RunFailed",
     "RunStopping",
@@ -260,6 +266,42 @@ class RunAlive(LockError):
     def __init__(self, message: str, *, holder: Holder) -> None:
         self.holder = holder
         super().__init__(message)
+
+
+class CommandFailed(PyflowError):
+    """A program could not be started, took too long, or ended with a code that is not 0.
+
+    `code` is its exit code, negative where a signal ended it, None where it
+    has none; `output` is the end of what it said. Neither arguments nor
+    environment are repeated, which may hold a credential.
+    """
+
+    def __init__(
+        self, program: str, reason: str, *, code: int | None = None, output: str = ""
+    ) -> None:
+        self.program = program
+        self.reason = reason
+        self.code = code
+        self.output = output
+        super().__init__(f"{program} {reason}" + (f": {output}" if output else ""))
+
+
+class PlatformError(PyflowError):
+    """A platform could not be observed or changed; `service` is what it was asked about."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
+
+
+class RouterError(PyflowError):
+    """Weights could not be read or set; `service` is whose. What is in force is to be read anew."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
 
 
 class SecretError(PyflowError, ValueError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import shown
 from pyflow.protocols import Instance, ServiceState
+from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
@@ -76,6 +78,18 @@ async def _lists_instances(platform: Platform, world: _World) -> None:
     expect_a(tuple, state.instances)
     ids = [expect_a(Instance, instance).id for instance in state.instances]
     same(sorted(ids), sorted(set(ids)))
+
+
+async def _can_be_recorded(platform: Platform, world: _World) -> None:
+    """What is observed before and after an effect can be recorded as a change, as JSON data."""
+    for instances in (1, 2):
+        state = await _scaled(platform, world, instances)
+        encode(dataclasses.asdict(state), "state")
+        expect_a(str, state.generation)
+        for instance in state.instances:
+            expect_a(str, instance.id)
+            expect_a(str, instance.version)
+            expect_a(bool, instance.ready)
 
 
 async def _scales(platform: Platform, world: _World) -> None:
@@ -155,6 +169,7 @@ def _others(state: ServiceState, world: _World) -> list[str]:
 _RULES: tuple[Callable[[Platform, _World], Coroutine[Any, Any, None]], ...] = (
     _observes,
     _lists_instances,
+    _can_be_recorded,
     _scales,
     _scales_once,
     _tells_changes,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import shown
+from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
@@ -73,6 +74,13 @@ async def _sums_up(router: Router, world: _World) -> None:
     for pct in SPLITS:
         await router.set_weights(world.service, world.split(pct))
         _expect_percentages(await router.weights(world.service))
+
+
+async def _can_be_recorded(router: Router, world: _World) -> None:
+    """What is read before and after an effect can be recorded as a change, as JSON data."""
+    for pct in (5, 50):
+        await _set(router, world, pct)
+        encode(dict(await router.weights(world.service)), "weights")
 
 
 async def _reads_back(router: Router, world: _World) -> None:
@@ -174,6 +182,7 @@ def _expect_percentages(found: Mapping[str, float]) -> None:
 
 _RULES: tuple[Callable[[Router, _World], Coroutine[Any, Any, None]], ...] = (
     _sums_up,
+    _can_be_recorded,
     _reads_back,
     _sets_again,
     _refuses_other_sums,
