@@ -1,0 +1,9 @@
+"""Platforms: create, scale and remove versions of a service, each by the means of one kind of host.
+
+Every one of them keeps the contract of `pyflow.protocols.Platform`, which
+`pyflow.testing.check_platform` checks.
+"""
+
+from pyflow.platforms.local_processes import LocalProcesses
+
+__all__ = ["LocalProcesses"]
