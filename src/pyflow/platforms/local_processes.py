@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 from pyflow.errors import CommandFailed, DefinitionError, PlatformError, shown
 from pyflow.platforms._given import check_scale, filled
-from pyflow.platforms._launch import __file__ as LAUNCHER
 from pyflow.platforms._launch import identity
 from pyflow.polling import look
 from pyflow.probes import TCP
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalProcesses"]
 
 HOST = "127.0.0.1"
+LAUNCHER = Path(__file__).with_name("_launch.py")
 LOOK_S = 0.02
 KILL_S = 5.0
 LOG_BYTES = 65_536
@@ -211,7 +211,7 @@ class LocalProcesses:
         log.touch(mode=0o600)
         values = {"service": service, "version": version, "port": port, "id": place.name}
         argv = filled(self._command, {**values, "root": self._root})
-        launcher = [sys.executable, "-I", "-S", LAUNCHER, str(place / "process"), str(log)]
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(place / "process"), str(log)]
         try:
             (await call([*launcher, *argv], env=self._env)).check()
         except CommandFailed as error:

@@ -1,0 +1,9 @@
+"""Routers: shift traffic between versions of a service, each by the means of one kind of proxy.
+
+Every one of them keeps the contract of `pyflow.protocols.Router`, which
+`pyflow.testing.check_router` checks.
+"""
+
+from pyflow.routers.haproxy import HAProxy
+
+__all__ = ["HAProxy"]
