@@ -130,10 +130,9 @@ http {{
 class NginxServer(Proxy):
     """An nginx whose upstream is a file of its own."""
 
-    def __init__(self, root: Path, upstream: str) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.conf = root / "shop.conf"
-        self.conf.write_text(upstream)
         port = free_port()
         user = "user root;" if os.geteuid() == 0 else ""
         (root / "nginx.conf").write_text(NGINX.format(root=root, port=port, user=user))

@@ -5,5 +5,6 @@ Every one of them keeps the contract of `pyflow.protocols.Router`, which
 """
 
 from pyflow.routers.haproxy import HAProxy
+from pyflow.routers.nginx import Nginx
 
-__all__ = ["HAProxy"]
+__all__ = ["HAProxy", "Nginx"]
