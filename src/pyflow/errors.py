@@ -21,6 +21,9 @@
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── PlatformError                       a platform could not be observed or changed
     ├── RouterError                         weights could not be read or set
+    ├── RolloutError                        a step of a rollout cannot be taken safely
+    │   ├── CheckFailed                     a check did not say that all is well
+    │   └── ForeignChange                   somebody else changed weights or versions meanwhile
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     └── HTTPError                           a request gave no usable answer
 
@@ -40,10 +43,12 @@ if TYPE_CHECKING:
     from pyflow.protocols import Holder, Lease, Reading
 
 __all__ = [
+    "CheckFailed",
     "CodecError",
     "CommandFailed",
     "DefinitionError",
     "EngineError",
+    "ForeignChange",
     "HTTPError",
     "IntegrityProblem",
     "JournalError",
@@ -59,6 +64,7 @@ __all__ = [
     "ProcessFailed",
     "PyflowError",
     "RecoveryError",
+    "RolloutError",
     "RouterError",
     "RunAlive",
     "RunFailed",
@@ -302,6 +308,35 @@ class RouterError(PyflowError):
         self.service = service
         self.reason = reason
         super().__init__(f"{service}: {reason}")
+
+
+class RolloutError(PyflowError):
+    """A step of a rollout cannot be taken safely, or did not come about; the text names what is there."""
+
+
+class CheckFailed(RolloutError):
+    """A check did not say that all is well. `reading` is what it said, if it was a probe."""
+
+    def __init__(self, message: str, *, reading: Reading | None = None) -> None:
+        self.reading = reading
+        super().__init__(message)
+
+
+class ForeignChange(RolloutError):
+    """Weights or versions are not those that this run left: somebody else changed them.
+
+    Nothing was overwritten. `seen` is what is there, `expected` what this run
+    had verified last.
+    """
+
+    def __init__(self, service: str, *, what: str, seen: object, expected: object) -> None:
+        self.service = service
+        self.seen = seen
+        self.expected = expected
+        super().__init__(
+            f"{service}: {what} are {shown(seen)}, and this run left {shown(expected)}; somebody "
+            "else changed them, and nothing was overwritten"
+        )
 
 
 class SecretError(PyflowError, ValueError):

@@ -1,0 +1,6 @@
+"""Strategies: functions that return a `Workflow` which brings a version into production."""
+
+from pyflow.strategies.blue_green import blue_green
+from pyflow.strategies.rollout import Check
+
+__all__ = ["Check", "blue_green"]

@@ -1,0 +1,234 @@
+"""The effects of every rollout: look, act, look again, and record what changed.
+
+Both effects can be made again at any time, after a crash in the middle of
+them too: they look before they act, and what is so already is left alone. A
+single look is never enough to do nothing: a stale answer looks like success.
+Tries are bounded; what was there at the last look is in the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyflow import probes
+from pyflow.errors import ForeignChange, RolloutError, shown
+from pyflow.spans import Backoff
+from pyflow.strategies.ground import counts, needed, ready, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from pyflow.protocols import Platform, Router, ServiceState
+    from pyflow.run.context import AsyncContext
+    from pyflow.strategies.ground import Survey
+
+__all__ = ["Hands"]
+
+TRIES = 6
+WAITS = Backoff("1s", ceiling="15s", jitter=0.0)
+CALL_S = 30.0
+LOOKS_AGREED = 2
+READY_WAITS = Backoff("2s", ceiling="15s")
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What a rollout of one version acts with."""
+
+    service: str
+    """The service."""
+
+    version: str
+    """The version that is rolled out."""
+
+    platform: Platform
+    """Where its instances run."""
+
+    router: Router
+    """Who gets its traffic."""
+
+    ready_s: float
+    """How long instances may take to become ready, in seconds."""
+
+    # Capacity -----------------------------------------------------------------------------
+
+    async def scale(self, ctx: AsyncContext, survey: Survey, version: str, instances: int) -> None:
+        """Have *instances* instances of *version*, all of them ready.
+
+        Capacity goes down only below what its weight needs, which is read at
+        that very moment.
+
+        Raises:
+            ForeignChange: Something runs that this rollout did not start.
+            RolloutError: It still gets traffic, or it did not come about.
+        """
+        change = _Change(ctx, f"{self.service} instances {version}", instances)
+
+        async def attempt() -> bool:
+            have = await self._count(survey, version)
+            if have != instances:
+                if instances < have:
+                    await self._check_idle(survey, version, instances)
+                change.begin(have)
+                await self._call(self.platform.scale(self.service, version, instances))
+            return await self._count(survey, version) == instances
+
+        await self._until(ctx, attempt, f"{instances} instances of {version}")
+        change.end()
+        if instances:
+            await self.wait_ready(ctx, version, instances)
+
+    async def wait_ready(self, ctx: AsyncContext, version: str, instances: int) -> None:
+        """Wait until *instances* of *version* have been ready twice in a row.
+
+        Raises:
+            PollTimeout: They did not become so in time.
+        """
+
+        async def enough() -> bool:
+            return ready(await self._observe(), version) >= instances
+
+        probe = probes.Callable(enough, name=f"{instances} of {version} are ready", timeout=CALL_S)
+        twice = probes.consistently(probe, times=LOOKS_AGREED, interval="1s")
+        await ctx.poll(twice, backoff=READY_WAITS, timeout=self.ready_s)
+
+    async def _count(self, survey: Survey, version: str) -> int:
+        """Return how many instances of *version* there are, where nothing runs that is not ours."""
+        found = counts(await self._observe())
+        expected = {survey.stable, self.version}
+        if set(found) - expected:
+            raise ForeignChange(
+                self.service, what="the versions", seen=sorted(found), expected=sorted(expected)
+            )
+        return found.get(version, 0)
+
+    async def _check_idle(self, survey: Survey, version: str, instances: int) -> None:
+        """Check that *instances* are enough for what *version* gets."""
+        weight = (await self._weights()).get(version, 0.0)
+        full = survey.instances if version == self.version else survey.stable_instances
+        if needed(full, weight) > instances:
+            raise RolloutError(
+                f"{self.service}: {version} still gets {weight:g} % of the traffic, and "
+                f"{instances} instances are too few for that"
+            )
+
+    # Weights ------------------------------------------------------------------------------
+
+    async def shift(
+        self,
+        ctx: AsyncContext,
+        target: Mapping[str, float],
+        *,
+        origins: Sequence[Mapping[str, float]],
+        capacity: Mapping[str, int],
+    ) -> None:
+        """Have the weights *target*, coming from one of *origins*.
+
+        Args:
+            ctx: The task's.
+            target: What is to be.
+            origins: What this rollout may have left; anything else is somebody else's.
+            capacity: How many instances have to be ready of each version that gets more.
+
+        Raises:
+            ForeignChange: The weights are none that this rollout left.
+            PollTimeout: A version that is to get more is not ready.
+            RolloutError: It did not come about.
+        """
+        change = _Change(ctx, f"{self.service} weights", dict(target))
+
+        async def attempt() -> bool:
+            seen = await self._weights()
+            stands = standing(seen, target, origins)
+            if stands == "foreign":
+                raise ForeignChange(
+                    self.service, what="the weights", seen=seen, expected=dict(origins[0])
+                )
+            if stands == "due":
+                for version in (v for v in target if target[v] > seen.get(v, 0.0)):
+                    await self.wait_ready(ctx, version, capacity[version])
+                change.begin(seen)
+                await self._call(self.router.set_weights(self.service, dict(target)))
+            return standing(await self._weights(), target, ()) == "done"
+
+        await self._until(ctx, attempt, f"the weights {shown(dict(target))}")
+        change.end()
+
+    # Asking -------------------------------------------------------------------------------
+
+    async def look(self) -> tuple[ServiceState, dict[str, float]]:
+        """Return what runs, and who gets the traffic."""
+        return await self._observe(), await self._weights()
+
+    async def _observe(self) -> ServiceState:
+        return await self._call(self.platform.observe(self.service))
+
+    async def _weights(self) -> dict[str, float]:
+        found = await self._call(self.router.weights(self.service))
+        return {version: float(weight) for version, weight in found.items() if weight}
+
+    async def _call(self, call: Awaitable[Any]) -> Any:
+        async with asyncio.timeout(CALL_S):
+            return await call
+
+    async def _until(
+        self, ctx: AsyncContext, attempt: Callable[[], Awaitable[bool]], what: str
+    ) -> None:
+        """Make *attempt* until it says that *what* is so, a bounded number of times.
+
+        Raises:
+            RolloutError: It did not, or the last error if there was one; the
+                text says what is there now.
+        """
+        trouble: Exception | None = None
+        for number in range(1, TRIES + 1):
+            try:
+                if await attempt():
+                    return
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - every trouble is worth another try
+                trouble = error
+            if number < TRIES:
+                await ctx.sleep(WAITS.delay_s(number, 0.0))
+        there = await self._described()
+        if isinstance(trouble, ForeignChange):
+            raise trouble
+        reason = "" if trouble is None else f": {trouble or shown(trouble)}"
+        raise RolloutError(
+            f"{self.service}: after {TRIES} tries there are not {what}{reason}. {there}"
+        ) from trouble
+
+    async def _described(self) -> str:
+        """Return what is there, in words, as far as anybody answers."""
+        said: list[str] = []
+        for name, ask in (("instances", self._observe), ("weights", self._weights)):
+            try:
+                found = await ask()
+                what = counts(found) if name == "instances" else found  # type: ignore[arg-type]
+                said.append(f"{name} are {shown(what)}")
+            except Exception as error:  # noqa: BLE001 - said as it is
+                said.append(f"{name} are unknown ({shown(error)})")
+        return f"Now {' and '.join(said)}."
+
+
+class _Change:
+    """What one effect changes, for the record; it outlives a crash between the effect and its record."""
+
+    def __init__(self, ctx: AsyncContext, what: str, after: object) -> None:
+        self._ctx = ctx
+        self._what = what
+        self._after = after
+        self._key = f"before {what} was {shown(after)}"
+
+    def begin(self, before: object) -> None:
+        """Note what was seen before the effect, unless an earlier try has."""
+        if self._key not in self._ctx.checkpoints:
+            self._ctx.checkpoint(self._key, before)
+
+    def end(self) -> None:
+        """Record the change, if there was one: what was seen before, and what is seen now."""
+        if self._key in self._ctx.checkpoints:
+            before = self._ctx.checkpoints[self._key]
+            self._ctx.record_change(self._what, before=before, after=self._after)
