@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pyflow import probes
 from pyflow.errors import ForeignChange, RolloutError, shown
 from pyflow.spans import Backoff
-from pyflow.strategies.ground import counts, needed, ready, standing
+from pyflow.strategies.ground import counts, is_same, needed, ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from pyflow.protocols import Platform, Router, ServiceState
+    from pyflow.protocols import Platform, Probe, Router, ServiceState
     from pyflow.run.context import AsyncContext
     from pyflow.strategies.ground import Survey
 
@@ -54,34 +54,48 @@ class Hands:
 
     # Capacity -----------------------------------------------------------------------------
 
-    async def scale(self, ctx: AsyncContext, survey: Survey, version: str, instances: int) -> None:
+    async def scale(
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        version: str,
+        instances: int,
+        *,
+        weights: Sequence[Mapping[str, float]],
+    ) -> None:
         """Have *instances* instances of *version*, all of them ready.
 
-        Capacity goes down only below what its weight needs, which is read at
-        that very moment.
+        Args:
+            ctx: The task's.
+            survey: What the rollout began from.
+            version: The old version, or the new one.
+            instances: How many; never fewer than its present weight needs.
+            weights: Those that this rollout may have left; anything else is somebody else's.
 
         Raises:
-            ForeignChange: Something runs that this rollout did not start.
+            ForeignChange: Versions or weights are none that this rollout left.
+            PollTimeout: They did not become ready in time.
             RolloutError: It still gets traffic, or it did not come about.
         """
         change = _Change(ctx, f"{self.service} instances {version}", instances)
 
         async def attempt() -> bool:
-            have = await self._count(survey, version)
+            have = counts(await self._state(survey)).get(version, 0)
             if have != instances:
-                if instances < have:
-                    await self._check_idle(survey, version, instances)
+                self._check_enough(survey, version, instances, await self._known_weights(weights))
                 change.begin(have)
                 await self._call(self.platform.scale(self.service, version, instances))
-            return await self._count(survey, version) == instances
+            return counts(await self._state(survey)).get(version, 0) == instances
 
         await self._until(ctx, attempt, f"{instances} instances of {version}")
         change.end()
         if instances:
             await self.wait_ready(ctx, version, instances)
 
-    async def wait_ready(self, ctx: AsyncContext, version: str, instances: int) -> None:
-        """Wait until *instances* of *version* have been ready twice in a row.
+    async def wait_ready(
+        self, ctx: AsyncContext, version: str, instances: int, *, looks: int = LOOKS_AGREED
+    ) -> None:
+        """Wait until *instances* of *version* have been ready *looks* times in a row.
 
         Raises:
             PollTimeout: They did not become so in time.
@@ -90,23 +104,17 @@ class Hands:
         async def enough() -> bool:
             return ready(await self._observe(), version) >= instances
 
-        probe = probes.Callable(enough, name=f"{instances} of {version} are ready", timeout=CALL_S)
-        twice = probes.consistently(probe, times=LOOKS_AGREED, interval="1s")
-        await ctx.poll(twice, backoff=READY_WAITS, timeout=self.ready_s)
+        name = f"{instances} of {version} are ready"
+        probe: Probe = probes.Callable(enough, name=name, timeout=CALL_S)
+        if looks > 1:
+            probe = probes.consistently(probe, times=looks, interval="1s")
+        await ctx.poll(probe, backoff=READY_WAITS, timeout=self.ready_s)
 
-    async def _count(self, survey: Survey, version: str) -> int:
-        """Return how many instances of *version* there are, where nothing runs that is not ours."""
-        found = counts(await self._observe())
-        expected = {survey.stable, self.version}
-        if set(found) - expected:
-            raise ForeignChange(
-                self.service, what="the versions", seen=sorted(found), expected=sorted(expected)
-            )
-        return found.get(version, 0)
-
-    async def _check_idle(self, survey: Survey, version: str, instances: int) -> None:
-        """Check that *instances* are enough for what *version* gets."""
-        weight = (await self._weights()).get(version, 0.0)
+    def _check_enough(
+        self, survey: Survey, version: str, instances: int, weights: Mapping[str, float]
+    ) -> None:
+        """Check that *instances* are enough for what *version* gets: weight goes down before capacity."""
+        weight = weights.get(version, 0.0)
         full = survey.instances if version == self.version else survey.stable_instances
         if needed(full, weight) > instances:
             raise RolloutError(
@@ -119,6 +127,7 @@ class Hands:
     async def shift(
         self,
         ctx: AsyncContext,
+        survey: Survey,
         target: Mapping[str, float],
         *,
         origins: Sequence[Mapping[str, float]],
@@ -128,39 +137,66 @@ class Hands:
 
         Args:
             ctx: The task's.
+            survey: What the rollout began from.
             target: What is to be.
             origins: What this rollout may have left; anything else is somebody else's.
             capacity: How many instances have to be ready of each version that gets more.
 
         Raises:
-            ForeignChange: The weights are none that this rollout left.
-            PollTimeout: A version that is to get more is not ready.
-            RolloutError: It did not come about.
+            ForeignChange: Versions or weights are none that this rollout left.
+            RolloutError: A version that is to get more is not ready, or it did
+                not come about.
         """
         change = _Change(ctx, f"{self.service} weights", dict(target))
 
         async def attempt() -> bool:
-            seen = await self._weights()
-            stands = standing(seen, target, origins)
-            if stands == "foreign":
-                raise ForeignChange(
-                    self.service, what="the weights", seen=seen, expected=dict(origins[0])
-                )
-            if stands == "due":
-                for version in (v for v in target if target[v] > seen.get(v, 0.0)):
-                    await self.wait_ready(ctx, version, capacity[version])
+            seen = await self._known_weights([target, *origins])
+            if not is_same(seen, target):
+                await self._check_capacity(ctx, survey, seen, target, capacity)
                 change.begin(seen)
                 await self._call(self.router.set_weights(self.service, dict(target)))
-            return standing(await self._weights(), target, ()) == "done"
+            return is_same(await self._weights(), target)
 
         await self._until(ctx, attempt, f"the weights {shown(dict(target))}")
         change.end()
+
+    async def _check_capacity(
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        seen: Mapping[str, float],
+        target: Mapping[str, float],
+        capacity: Mapping[str, int],
+    ) -> None:
+        """Wait until whatever is to get more than is *seen* has the *capacity* for it."""
+        state = await self._state(survey)
+        for version in target:
+            if target[version] > seen.get(version, 0.0):
+                needs = capacity[version]
+                agreed = 1 if ready(state, version) >= needs else 0
+                await self.wait_ready(ctx, version, needs, looks=LOOKS_AGREED - agreed)
+
+    async def _known_weights(self, known: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Return the weights, if they are among the *known* ones."""
+        seen = await self._weights()
+        if not any(is_same(seen, one) for one in known):
+            last = dict(known[-1])
+            raise ForeignChange(self.service, what="the weights", seen=seen, expected=last)
+        return seen
 
     # Asking -------------------------------------------------------------------------------
 
     async def look(self) -> tuple[ServiceState, dict[str, float]]:
         """Return what runs, and who gets the traffic."""
         return await self._observe(), await self._weights()
+
+    async def _state(self, survey: Survey) -> ServiceState:
+        """Return what runs, if this rollout knows all of it."""
+        state = await self._observe()
+        found, known = sorted(counts(state)), sorted({survey.stable, self.version})
+        if not set(found) <= set(known):
+            raise ForeignChange(self.service, what="the versions", seen=found, expected=known)
+        return state
 
     async def _observe(self) -> ServiceState:
         return await self._call(self.platform.observe(self.service))

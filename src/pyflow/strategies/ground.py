@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from pyflow.errors import RolloutError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pyflow.protocols import ServiceState
 
 __all__ = [
-    "Standing",
     "Survey",
     "counts",
     "is_same",
     "needed",
     "ready",
     "split",
-    "standing",
     "surveyed",
 ]
 
 WEIGHT_SLACK_PCT = 0.5
 """What a router may round by."""
-
-Standing: TypeAlias = Literal["done", "due", "foreign"]
-"""How what is seen stands to a step: done already, still to do, or of somebody else's making."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +114,3 @@ def is_same(seen: Mapping[str, float], expected: Mapping[str, float]) -> bool:
         and bool(seen.get(v, 0.0)) is bool(expected.get(v, 0.0))
         for v in versions
     )
-
-
-def standing(
-    seen: Mapping[str, float],
-    target: Mapping[str, float],
-    origins: Iterable[Mapping[str, float]],
-) -> Standing:
-    """Return how the weights that are *seen* stand to a step from one of *origins* to *target*."""
-    if is_same(seen, target):
-        return "done"
-    return "due" if any(is_same(seen, origin) for origin in origins) else "foreign"

@@ -84,7 +84,8 @@ class Rollout:
 
     def deploy(self, name: str, pct: float = 100.0, *, instances: int | None = None) -> None:
         """Have what *pct* percent of the traffic take in instances of the new version, ready."""
-        self._effect(name, partial(self._deploy, pct=pct, instances=instances), self._withdraw)
+        do = partial(self._deploy, pct=pct, instances=instances, present=self._ladder[-1])
+        self._effect(name, do, self._withdraw)
 
     def shift(self, name: str, pct: float) -> None:
         """Have *pct* percent of the traffic go to the new version."""
@@ -95,7 +96,9 @@ class Rollout:
 
     def retire(self, name: str) -> None:
         """Take the old version away."""
-        self._effect(name, self._retire, self._restore)
+        present = self._ladder[-1]
+        do, undo = partial(self._retire, present=present), partial(self._restore, present=present)
+        self._effect(name, do, undo)
 
     def bake(self, name: str, span: Span | None) -> None:
         """Wait for *span*; a resume goes on where the wait was, to a tenth of it or a minute."""
@@ -140,39 +143,48 @@ class Rollout:
         return surveyed(hands.service, hands.version, state, weights, instances=self._instances)
 
     async def _deploy(
-        self, ctx: AsyncContext, survey: Survey, *, pct: float, instances: int | None
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        *,
+        pct: float,
+        instances: int | None,
+        present: float,
     ) -> None:
         wanted = instances or needed(survey.instances, pct)
-        await self._hands.scale(ctx, survey, self._hands.version, wanted)
+        await self._scale(ctx, survey, self._hands.version, wanted, [present])
 
     async def _withdraw(self, ctx: AsyncContext, survey: Survey) -> None:
-        await self._hands.scale(ctx, survey, self._hands.version, 0)
+        await self._scale(ctx, survey, self._hands.version, 0, [0])
+
+    async def _retire(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
+        await self._scale(ctx, survey, survey.stable, 0, [present])
+
+    async def _restore(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
+        await self._scale(ctx, survey, survey.stable, survey.stable_instances, [present])
+
+    async def _scale(
+        self, ctx: AsyncContext, survey: Survey, version: str, count: int, present: list[float]
+    ) -> None:
+        weights = self._splits(survey, present)
+        await self._hands.scale(ctx, survey, version, count, weights=weights)
 
     async def _shift(self, ctx: AsyncContext, survey: Survey, *, pct: float, origin: float) -> None:
-        version = self._hands.version
-        await self._hands.shift(
-            ctx,
-            split(survey.stable, version, pct),
-            origins=[split(survey.stable, version, origin)],
-            capacity={version: needed(survey.instances, pct)},
-        )
+        capacity = {self._hands.version: needed(survey.instances, pct)}
+        [target] = self._splits(survey, [pct])
+        origins = self._splits(survey, [origin])
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
 
     async def _shift_back(
         self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
     ) -> None:
-        version = self._hands.version
-        await self._hands.shift(
-            ctx,
-            split(survey.stable, version, 0),
-            origins=[split(survey.stable, version, pct) for pct in reversed(ladder)],
-            capacity={survey.stable: survey.stable_instances},
-        )
+        capacity = {survey.stable: survey.stable_instances}
+        [target] = self._splits(survey, [0])
+        origins = self._splits(survey, ladder)
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
 
-    async def _retire(self, ctx: AsyncContext, survey: Survey) -> None:
-        await self._hands.scale(ctx, survey, survey.stable, 0)
-
-    async def _restore(self, ctx: AsyncContext, survey: Survey) -> None:
-        await self._hands.scale(ctx, survey, survey.stable, survey.stable_instances)
+    def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
+        return [split(survey.stable, self._hands.version, pct) for pct in percentages]
 
 
 async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
