@@ -10,6 +10,7 @@ from pyflow.strategies.rollout import Rollout
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pyflow.define.policies import OnFailure
     from pyflow.define.workflow import Workflow
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Span
@@ -35,6 +36,7 @@ def blue_green(
     keep_old_for: Span | None = None,
     ready_within: Span = "10m",
     check_within: Span = "1h",
+    on_failure: OnFailure = "rollback",
 ) -> Workflow:
     """Return the blue-green rollout of *version*: preview, check, switch, confirm, retire.
 
@@ -57,6 +59,7 @@ def blue_green(
         keep_old_for: How long the old version is kept for an instant way back.
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
+        on_failure: What a failure leads to; `hold` waits for a person.
 
     Raises:
         DefinitionError: An argument makes no sense.
@@ -70,6 +73,7 @@ def blue_green(
         instances=instances,
         ready_within=ready_within,
         check_within=check_within,
+        on_failure=on_failure,
     )
     rollout.deploy("deploy_preview")
     rollout.check("check_preview", preview_checks)

@@ -24,6 +24,7 @@ from pyflow.strategies.ground import Survey, needed, split, surveyed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pyflow.define.policies import OnFailure
     from pyflow.protocols import Platform, Router
     from pyflow.run.context import AsyncContext
 
@@ -54,6 +55,7 @@ class Rollout:
             version has, unless given.
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
+        on_failure: What a failure leads to; `hold` waits for a person.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Rollout:
         instances: int | None = None,
         ready_within: Span = "10m",
         check_within: Span = "1h",
+        on_failure: OnFailure = "rollback",
     ) -> None:
         if instances is not None and (type(instances) is not int or instances < 1):
             problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
@@ -77,7 +80,7 @@ class Rollout:
         self._instances = instances
         self._ladder: list[float] = [0.0]
         self._before: tuple[str, ...] = ()
-        self.workflow = Workflow(name, locks=[f"service:{service}"])
+        self.workflow = Workflow(name, locks=[f"service:{service}"], on_failure=on_failure)
         self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
 
     # Steps --------------------------------------------------------------------------------
@@ -85,7 +88,7 @@ class Rollout:
     def deploy(self, name: str, pct: float = 100.0, *, instances: int | None = None) -> None:
         """Have what *pct* percent of the traffic take in instances of the new version, ready."""
         do = partial(self._deploy, pct=pct, instances=instances, present=self._ladder[-1])
-        self._effect(name, do, self._withdraw)
+        self._effect(name, do, partial(self._withdraw, ladder=tuple(self._ladder)))
 
     def shift(self, name: str, pct: float) -> None:
         """Have *pct* percent of the traffic go to the new version."""
@@ -154,7 +157,11 @@ class Rollout:
         wanted = instances or needed(survey.instances, pct)
         await self._scale(ctx, survey, self._hands.version, wanted, [present])
 
-    async def _withdraw(self, ctx: AsyncContext, survey: Survey) -> None:
+    async def _withdraw(
+        self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
+    ) -> None:
+        if len(ladder) > 1:
+            await self._shift_back(ctx, survey, ladder=ladder)
         await self._scale(ctx, survey, self._hands.version, 0, [0])
 
     async def _retire(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
