@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pyflow.errors import DefinitionError, shown
-from pyflow.strategies.rollout import Rollout
+from pyflow.strategies.rollout import BACKOFF, Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyflow.define.policies import OnFailure
     from pyflow.define.workflow import Workflow
     from pyflow.protocols import Platform, Router
-    from pyflow.spans import Span
+    from pyflow.spans import Backoff, Span
     from pyflow.strategies.rollout import Check
 
 __all__ = ["blue_green"]
@@ -37,6 +37,7 @@ def blue_green(
     ready_within: Span = "10m",
     check_within: Span = "1h",
     on_failure: OnFailure = "rollback",
+    backoff: Backoff = BACKOFF,
 ) -> Workflow:
     """Return the blue-green rollout of *version*: preview, check, switch, confirm, retire.
 
@@ -60,6 +61,7 @@ def blue_green(
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
+        backoff: The waits between tries, and between looks at what is to become ready.
 
     Raises:
         DefinitionError: An argument makes no sense.
@@ -74,6 +76,7 @@ def blue_green(
         ready_within=ready_within,
         check_within=check_within,
         on_failure=on_failure,
+        backoff=backoff,
     )
     rollout.deploy("deploy_preview")
     rollout.check("check_preview", preview_checks)

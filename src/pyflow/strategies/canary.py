@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyflow.errors import DefinitionError, shown
-from pyflow.strategies.rollout import Rollout
+from pyflow.strategies.rollout import BACKOFF, Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyflow.define.policies import OnFailure
     from pyflow.define.workflow import Workflow
     from pyflow.protocols import Platform, Router
-    from pyflow.spans import Span
+    from pyflow.spans import Backoff, Span
     from pyflow.strategies.rollout import Check
 
 __all__ = ["Step", "canary"]
@@ -59,6 +59,7 @@ def canary(
     ready_within: Span = "10m",
     check_within: Span = "1h",
     on_failure: OnFailure = "rollback",
+    backoff: Backoff = BACKOFF,
 ) -> Workflow:
     """Return the canary rollout of *version*: capacity, weight, bake, checks, at every step.
 
@@ -80,6 +81,7 @@ def canary(
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
+        backoff: The waits between tries, and between looks at what is to become ready.
 
     Raises:
         DefinitionError: An argument makes no sense.
@@ -94,6 +96,7 @@ def canary(
         ready_within=ready_within,
         check_within=check_within,
         on_failure=on_failure,
+        backoff=backoff,
     )
     for step in _steps(steps):
         label = f"{step.weight_pct:g}".replace(".", "_")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyflow import probes
 from pyflow.errors import ForeignChange, RolloutError, shown
-from pyflow.spans import Backoff
 from pyflow.strategies.ground import counts, is_same, needed, ready
 
 if TYPE_CHECKING:
@@ -22,15 +21,14 @@ if TYPE_CHECKING:
 
     from pyflow.protocols import Platform, Probe, Router, ServiceState
     from pyflow.run.context import AsyncContext
+    from pyflow.spans import Backoff
     from pyflow.strategies.ground import Survey
 
 __all__ = ["Hands"]
 
-TRIES = 6
-WAITS = Backoff("1s", ceiling="15s", jitter=0.0)
+TRIES = 7
 CALL_S = 30.0
 LOOKS_AGREED = 2
-READY_WAITS = Backoff("2s", ceiling="15s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,9 @@ class Hands:
 
     ready_s: float
     """How long instances may take to become ready, in seconds."""
+
+    backoff: Backoff
+    """The waits between tries, and between looks at what is to become ready."""
 
     # Capacity -----------------------------------------------------------------------------
 
@@ -90,10 +91,10 @@ class Hands:
         await self._until(ctx, attempt, f"{instances} instances of {version}")
         change.end()
         if instances:
-            await self.wait_ready(ctx, version, instances)
+            await self.wait_ready(ctx, version, instances, looks=1)  # a shift looks again
 
     async def wait_ready(
-        self, ctx: AsyncContext, version: str, instances: int, *, looks: int = LOOKS_AGREED
+        self, ctx: AsyncContext, version: str, instances: int, *, looks: int
     ) -> None:
         """Wait until *instances* of *version* have been ready *looks* times in a row.
 
@@ -108,7 +109,7 @@ class Hands:
         probe: Probe = probes.Callable(enough, name=name, timeout=CALL_S)
         if looks > 1:
             probe = probes.consistently(probe, times=looks, interval="1s")
-        await ctx.poll(probe, backoff=READY_WAITS, timeout=self.ready_s)
+        await ctx.poll(probe, backoff=self.backoff, timeout=self.ready_s)
 
     def _check_enough(
         self, survey: Survey, version: str, instances: int, weights: Mapping[str, float]
@@ -226,8 +227,8 @@ class Hands:
                 trouble = None
             except Exception as error:  # noqa: BLE001 - every trouble is worth another try
                 trouble = error
-            if number < TRIES:
-                await ctx.sleep(WAITS.delay_s(number, 0.0))
+            if 1 < number < TRIES:  # the second try comes at once: most troubles are one answer
+                await ctx.sleep(self.backoff.delay_s(number - 1, 1.0))
         there = await self._described()
         if isinstance(trouble, ForeignChange):
             raise trouble

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from pyflow.protocols import Platform, Router
     from pyflow.run.context import AsyncContext
 
-__all__ = ["Check", "Rollout"]
+__all__ = ["BACKOFF", "Check", "Rollout"]
 
 Check: TypeAlias = Probe | Function[..., Any]
 """A probe, which has to read healthy, or a task function, which has to return."""
 
+BACKOFF = Backoff("1s", ceiling="15s")
 UNDO_RETRY = Retry(3, backoff=Backoff("5s", ceiling="30s"))
-LOOK_RETRY = Retry(3, backoff=Backoff("1s", ceiling="5s"))
+LOOK_RETRY = Retry(4, backoff=Backoff("2s", ceiling="10s"))
 SPARE_S = 600.0
 """What a task may take beyond the readiness that it waits for: bounded tries of bounded calls."""
 
@@ -56,6 +57,7 @@ class Rollout:
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
+        backoff: The waits between tries, and between looks at what is to become ready.
     """
 
     def __init__(
@@ -70,13 +72,14 @@ class Rollout:
         ready_within: Span = "10m",
         check_within: Span = "1h",
         on_failure: OnFailure = "rollback",
+        backoff: Backoff = BACKOFF,
     ) -> None:
         if instances is not None and (type(instances) is not int or instances < 1):
             problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
             raise DefinitionError(name, [problem])
         self._ready_s = seconds(ready_within, what=f"{name}(ready_within=)")
         self._check_s = seconds(check_within, what=f"{name}(check_within=)")
-        self._hands = Hands(service, version, platform, router, self._ready_s)
+        self._hands = Hands(service, version, platform, router, self._ready_s, backoff)
         self._instances = instances
         self._ladder: list[float] = [0.0]
         self._before: tuple[str, ...] = ()
