@@ -1,8 +1,9 @@
 """A version of an HTTP service, for platforms and routers to run and to reach.
 
-    python http_service.py PORT VERSION [--fail SHARE] [--warm-up SECONDS] [--stubborn]
+    python http_service.py PORT VERSION [--warm-up SECONDS] [--stubborn]
 
-Every answer names the version. `/health` answers 503 until it is warm. On
+Every answer names the version; one with "bad" in its name fails every fifth
+request. `/health` answers 503 until it is warm. On
 TERM it stops to listen, finishes what it is answering, and ends.
 """
 
@@ -28,12 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("version")
-    parser.add_argument("--fail", type=float, default=0.0)
     parser.add_argument("--warm-up", type=float, default=0.0)
     parser.add_argument("--stubborn", action="store_true")
     given = parser.parse_args()
     warm_at_s = time.monotonic() + given.warm_up
     numbers = itertools.count(1)
+    fail = 0.2 if "bad" in given.version else 0.0
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
@@ -42,7 +43,7 @@ def main() -> None:
             status = 200
             if self.path == "/health":
                 status = 200 if time.monotonic() >= warm_at_s else 503
-            elif given.fail and next(numbers) * given.fail % 1 < given.fail:
+            elif fail and next(numbers) * fail % 1 < fail - 1e-9:
                 status = 500
             body = f"{given.version} {os.getpid()}".encode()
             self.send_response(status)
