@@ -226,6 +226,9 @@ class TestBlueGreen:
         weights = [c.after for c in simulation.history if c.what == f"shop weight {NEW}"]
         assert weights == [10.0, 25.0, 50.0, 100.0]
         assert "switch_10" in simulation.order
+        world = open_shop()
+        simulation = simulate(make_blue_green(world, switch=[0.5, 100]), world=world)
+        assert "switch_0_5" in simulation.order
 
     def test_asks_people(self) -> None:
         """With a question, no traffic moves until it is answered."""
@@ -268,6 +271,20 @@ class TestCanary:
         }
         counts = [c.after for c in simulation.history if c.what == f"shop instances {NEW}"]
         assert counts == [2, 4]
+
+    def test_refuses_too_little_capacity(self) -> None:
+        """A share of the traffic never goes to fewer instances than it takes."""
+        world = open_shop()
+        steps = [25, Step(75, instances=2), 100]
+
+        simulation = simulate(make_canary(world, steps=steps, bake=0), world=world)
+
+        assert simulation.status == "rolled_back"
+        assert "2 instances are too few for 75 % of the traffic" in str(simulation.error)
+        assert world.facts() == BEFORE
+        assert (
+            max(c.after or 0 for c in simulation.history if c.what.endswith(f"weight {NEW}")) == 25
+        )
 
     def test_holds_for_people(self) -> None:
         """A step with a question holds there, and goes on once somebody approves."""

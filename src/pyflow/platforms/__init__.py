@@ -4,6 +4,8 @@ Every one of them keeps the contract of `pyflow.protocols.Platform`, which
 `pyflow.testing.check_platform` checks.
 """
 
+from pyflow.platforms.commands import Commands
 from pyflow.platforms.local_processes import LocalProcesses
+from pyflow.platforms.symlink import Symlink
 
-__all__ = ["LocalProcesses"]
+__all__ = ["Commands", "LocalProcesses", "Symlink"]

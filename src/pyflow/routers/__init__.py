@@ -4,7 +4,8 @@ Every one of them keeps the contract of `pyflow.protocols.Router`, which
 `pyflow.testing.check_router` checks.
 """
 
+from pyflow.routers.commands import Commands
 from pyflow.routers.haproxy import HAProxy
 from pyflow.routers.nginx import Nginx
 
-__all__ = ["HAProxy", "Nginx"]
+__all__ = ["Commands", "HAProxy", "Nginx"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyflow.define.policies import Retry
 from pyflow.define.workflow import Workflow
-from pyflow.errors import CheckFailed, DefinitionError, shown
+from pyflow.errors import CheckFailed, DefinitionError, RolloutError, shown
 from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
@@ -157,7 +157,13 @@ class Rollout:
         instances: int | None,
         present: float,
     ) -> None:
-        wanted = instances or needed(survey.instances, pct)
+        least = needed(survey.instances, pct)
+        wanted = least if instances is None else instances
+        if wanted < least:
+            raise RolloutError(
+                f"{self._hands.service}: {wanted} instances are too few for {pct:g} % of the "
+                f"traffic, where all of it takes {survey.instances}; give {least} or more"
+            )
         await self._scale(ctx, survey, self._hands.version, wanted, [present])
 
     async def _withdraw(
