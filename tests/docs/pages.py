@@ -29,8 +29,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyflow
+import pyflow.platforms
 import pyflow.probes
+import pyflow.routers
 import pyflow.run.result
+import pyflow.strategies
 import pyflow.testing
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
@@ -272,6 +275,9 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Errors": (pyflow, " ".join(n for n in pyflow.__all__ if _is_error(getattr(pyflow, n)))),
     "Version": (pyflow, "__version__"),
     "`pyflow.probes`": (pyflow.probes, " ".join(pyflow.probes.__all__)),
+    "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
+    "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
+    "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),
     "`pyflow.testing`: simulate": (
         pyflow.testing,
         "simulate Simulation SimulatedEngine SimulatedExecutor",
