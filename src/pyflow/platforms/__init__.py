@@ -6,6 +6,7 @@ Every one of them keeps the contract of `pyflow.protocols.Platform`, which
 
 from pyflow.platforms.commands import Commands
 from pyflow.platforms.local_processes import LocalProcesses
+from pyflow.platforms.ssh import SSH
 from pyflow.platforms.symlink import Symlink
 
-__all__ = ["Commands", "LocalProcesses", "Symlink"]
+__all__ = ["SSH", "Commands", "LocalProcesses", "Symlink"]
