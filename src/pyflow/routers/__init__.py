@@ -6,6 +6,14 @@ Every one of them keeps the contract of `pyflow.protocols.Router`, which
 
 from pyflow.routers.commands import Commands
 from pyflow.routers.haproxy import HAProxy
+from pyflow.routers.kubernetes import GatewayRoute, KubernetesAPI, ServiceSelector
 from pyflow.routers.nginx import Nginx
 
-__all__ = ["Commands", "HAProxy", "Nginx"]
+__all__ = [
+    "Commands",
+    "GatewayRoute",
+    "HAProxy",
+    "KubernetesAPI",
+    "Nginx",
+    "ServiceSelector",
+]

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow import probes
-from pyflow.errors import ForeignChange, RolloutError, shown
+from pyflow.errors import ForeignChange, PollTimeout, RolloutError, shown
+from pyflow.protocols import ServiceState
 from pyflow.strategies.ground import counts, is_same, needed, ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from pyflow.protocols import Platform, Probe, Router, ServiceState
+    from pyflow.protocols import Platform, Probe, Router
     from pyflow.run.context import AsyncContext
     from pyflow.spans import Backoff
     from pyflow.strategies.ground import Survey
@@ -80,17 +81,22 @@ class Hands:
         """
         change = _Change(ctx, f"{self.service} instances {version}", instances)
 
+        seen = ServiceState(self.service, (), "")
+
         async def attempt() -> bool:
+            nonlocal seen
             have = counts(await self._state(survey)).get(version, 0)
             if have != instances:
                 self._check_enough(survey, version, instances, await self._known_weights(weights))
                 change.begin(have)
                 await self._call(self.platform.scale(self.service, version, instances))
-            return counts(await self._state(survey)).get(version, 0) == instances
+            seen = await self._state(survey)
+            return counts(seen).get(version, 0) == instances
 
         await self._until(ctx, attempt, f"{instances} instances of {version}")
         change.end()
-        if instances:
+        if ready(seen, version) < instances:
+            await ctx.sleep(self.backoff.delay_s(1, 1.0))
             await self.wait_ready(ctx, version, instances, looks=1)  # a shift looks again
 
     async def wait_ready(
@@ -133,6 +139,7 @@ class Hands:
         *,
         origins: Sequence[Mapping[str, float]],
         capacity: Mapping[str, int],
+        twice: bool = False,
     ) -> None:
         """Have the weights *target*, coming from one of *origins*.
 
@@ -142,6 +149,7 @@ class Hands:
             target: What is to be.
             origins: What this rollout may have left; anything else is somebody else's.
             capacity: How many instances have to be ready of each version that gets more.
+            twice: Whether one look that finds them ready is not enough.
 
         Raises:
             ForeignChange: Versions or weights are none that this rollout left.
@@ -153,7 +161,9 @@ class Hands:
         async def attempt() -> bool:
             seen = await self._known_weights([target, *origins])
             if not is_same(seen, target):
-                await self._check_capacity(ctx, survey, seen, target, capacity)
+                short = self._short(await self._state(survey), seen, target, capacity)
+                for version in capacity if twice else short:
+                    await self.wait_ready(ctx, version, capacity[version], looks=LOOKS_AGREED)
                 change.begin(seen)
                 await self._call(self.router.set_weights(self.service, dict(target)))
             return is_same(await self._weights(), target)
@@ -161,21 +171,16 @@ class Hands:
         await self._until(ctx, attempt, f"the weights {shown(dict(target))}")
         change.end()
 
-    async def _check_capacity(
+    def _short(
         self,
-        ctx: AsyncContext,
-        survey: Survey,
+        state: ServiceState,
         seen: Mapping[str, float],
         target: Mapping[str, float],
         capacity: Mapping[str, int],
-    ) -> None:
-        """Wait until whatever is to get more than is *seen* has the *capacity* for it."""
-        state = await self._state(survey)
-        for version in target:
-            if target[version] > seen.get(version, 0.0):
-                needs = capacity[version]
-                agreed = 1 if ready(state, version) >= needs else 0
-                await self.wait_ready(ctx, version, needs, looks=LOOKS_AGREED - agreed)
+    ) -> list[str]:
+        """Return what is to get more than is *seen*, and does not have the *capacity* for it."""
+        rising = [version for version in target if target[version] > seen.get(version, 0.0)]
+        return [version for version in rising if ready(state, version) < capacity[version]]
 
     async def _known_weights(self, known: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """Return the weights, if they are among the *known* ones."""
@@ -225,7 +230,9 @@ class Hands:
                 if await attempt():
                     return
                 trouble = None
-            except Exception as error:  # noqa: BLE001 - every trouble is worth another try
+            except PollTimeout:
+                raise  # that has been waited for already
+            except Exception as error:  # noqa: BLE001 - every other trouble is worth another try
                 trouble = error
             if 1 < number < TRIES:  # the second try comes at once: most troubles are one answer
                 await ctx.sleep(self.backoff.delay_s(number - 1, 1.0))

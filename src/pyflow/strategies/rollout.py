@@ -197,7 +197,8 @@ class Rollout:
         capacity = {survey.stable: survey.stable_instances}
         [target] = self._splits(survey, [0])
         origins = self._splits(survey, ladder)
-        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
+        # The way back is taken in trouble, where one look that says ready may be stale.
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, twice=True)
 
     def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
         return [split(survey.stable, self._hands.version, pct) for pct in percentages]
