@@ -5,8 +5,9 @@ Every one of them keeps the contract of `pyflow.protocols.Platform`, which
 """
 
 from pyflow.platforms.commands import Commands
+from pyflow.platforms.docker import Docker
 from pyflow.platforms.local_processes import LocalProcesses
 from pyflow.platforms.ssh import SSH
 from pyflow.platforms.symlink import Symlink
 
-__all__ = ["SSH", "Commands", "LocalProcesses", "Symlink"]
+__all__ = ["SSH", "Commands", "Docker", "LocalProcesses", "Symlink"]
