@@ -64,6 +64,7 @@ class Hands:
         instances: int,
         *,
         weights: Sequence[Mapping[str, float]],
+        back: bool = False,
     ) -> None:
         """Have *instances* instances of *version*, all of them ready.
 
@@ -73,6 +74,7 @@ class Hands:
             version: The old version, or the new one.
             instances: How many; never fewer than its present weight needs.
             weights: Those that this rollout may have left; anything else is somebody else's.
+            back: Whether this takes back what the task did; see `shift`.
 
         Raises:
             ForeignChange: Versions or weights are none that this rollout left.
@@ -86,7 +88,7 @@ class Hands:
         async def attempt() -> bool:
             nonlocal seen
             have = counts(await self._state(survey)).get(version, 0)
-            if have != instances:
+            if have != instances or change.is_doubted(back=back):
                 self._check_enough(survey, version, instances, await self._known_weights(weights))
                 change.begin(have)
                 await self._call(self.platform.scale(self.service, version, instances))
@@ -139,9 +141,14 @@ class Hands:
         *,
         origins: Sequence[Mapping[str, float]],
         capacity: Mapping[str, int],
-        twice: bool = False,
+        back: bool = False,
     ) -> None:
         """Have the weights *target*, coming from one of *origins*.
+
+        On the way *back* no look is trusted to say that there is nothing to do:
+        what the task has begun to change is set once more, and capacity is
+        looked at twice. A router whose answers are old would otherwise say
+        that all is as before, and the new version be taken away under traffic.
 
         Args:
             ctx: The task's.
@@ -149,7 +156,7 @@ class Hands:
             target: What is to be.
             origins: What this rollout may have left; anything else is somebody else's.
             capacity: How many instances have to be ready of each version that gets more.
-            twice: Whether one look that finds them ready is not enough.
+            back: Whether this takes back what the task did.
 
         Raises:
             ForeignChange: Versions or weights are none that this rollout left.
@@ -160,9 +167,9 @@ class Hands:
 
         async def attempt() -> bool:
             seen = await self._known_weights([target, *origins])
-            if not is_same(seen, target):
+            if not is_same(seen, target) or change.is_doubted(back=back):
                 short = self._short(await self._state(survey), seen, target, capacity)
-                for version in capacity if twice else short:
+                for version in capacity if back else short:
                     await self.wait_ready(ctx, version, capacity[version], looks=LOOKS_AGREED)
                 change.begin(seen)
                 await self._call(self.router.set_weights(self.service, dict(target)))
@@ -266,6 +273,10 @@ class _Change:
         self._after = after
         self._key = f"before {what} was {shown(after)}"
 
+    def is_doubted(self, *, back: bool) -> bool:
+        """Whether what the task has begun has to be taken back, whatever is seen; once."""
+        return back and bool(self._ctx.checkpoints) and self._key not in self._ctx.checkpoints
+
     def begin(self, before: object) -> None:
         """Note what was seen before the effect, unless an earlier try has."""
         if self._key not in self._ctx.checkpoints:
@@ -275,4 +286,6 @@ class _Change:
         """Record the change, if there was one: what was seen before, and what is seen now."""
         if self._key in self._ctx.checkpoints:
             before = self._ctx.checkpoints[self._key]
+            if before == self._after:
+                return
             self._ctx.record_change(self._what, before=before, after=self._after)

@@ -171,19 +171,27 @@ class Rollout:
     ) -> None:
         if len(ladder) > 1:
             await self._shift_back(ctx, survey, ladder=ladder)
-        await self._scale(ctx, survey, self._hands.version, 0, [0])
+        await self._scale(ctx, survey, self._hands.version, 0, [0], back=True)
 
     async def _retire(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
         await self._scale(ctx, survey, survey.stable, 0, [present])
 
     async def _restore(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
-        await self._scale(ctx, survey, survey.stable, survey.stable_instances, [present])
+        count = survey.stable_instances
+        await self._scale(ctx, survey, survey.stable, count, [present], back=True)
 
     async def _scale(
-        self, ctx: AsyncContext, survey: Survey, version: str, count: int, present: list[float]
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        version: str,
+        count: int,
+        present: list[float],
+        *,
+        back: bool = False,
     ) -> None:
         weights = self._splits(survey, present)
-        await self._hands.scale(ctx, survey, version, count, weights=weights)
+        await self._hands.scale(ctx, survey, version, count, weights=weights, back=back)
 
     async def _shift(self, ctx: AsyncContext, survey: Survey, *, pct: float, origin: float) -> None:
         capacity = {self._hands.version: needed(survey.instances, pct)}
@@ -197,8 +205,7 @@ class Rollout:
         capacity = {survey.stable: survey.stable_instances}
         [target] = self._splits(survey, [0])
         origins = self._splits(survey, ladder)
-        # The way back is taken in trouble, where one look that says ready may be stale.
-        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, twice=True)
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, back=True)
 
     def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
         return [split(survey.stable, self._hands.version, pct) for pct in percentages]
