@@ -13,6 +13,7 @@ from pyflow.errors import PlatformError, RouterError
 from pyflow.platforms import Symlink
 from pyflow.probes import File
 from pyflow.strategies import blue_green
+from pyflow.testing import check_platform, check_router
 
 QUICK = pyflow.Backoff("10ms")
 
@@ -27,7 +28,7 @@ def builds(tmp_path: Path) -> Path:
     return tmp_path / "builds"
 
 
-def make(root: Path, builds: Path, **options: Any) -> Symlink:
+def make_symlink(root: Path, builds: Path, **options: Any) -> Symlink:
     return Symlink(root / "srv", lambda _, version: builds / version, **options)
 
 
@@ -38,10 +39,24 @@ async def live(symlink: Symlink) -> Symlink:
     return symlink
 
 
+class TestContracts:
+    def test_are_kept(self, tmp_path: Path, builds: Path) -> None:
+        """It is a platform of one instance, and a router that gives one version everything."""
+        make = lambda: make_symlink(tmp_path, builds)  # noqa: E731
+
+        async def check() -> None:
+            await live(make())
+            await check_platform(make, service="shop", version="2.0", most=1)
+            await make().scale("shop", "2.0", 1)
+            await check_router(make, service="shop", versions=("1.0", "2.0"), splits=(0, 100))
+
+        asyncio.run(check())
+
+
 class TestReleases:
     def test_are_laid_down_and_removed(self, tmp_path: Path, builds: Path) -> None:
         """A release is copied from its build once, and goes when it is scaled to zero."""
-        symlink = make(tmp_path, builds)
+        symlink = make_symlink(tmp_path, builds)
 
         async def work() -> list[Any]:
             seen: list[Any] = [(await symlink.observe("shop")).instances]
@@ -55,7 +70,7 @@ class TestReleases:
 
     def test_need_a_build(self, tmp_path: Path, builds: Path) -> None:
         """A version without a build, and more than one copy, are refused."""
-        symlink = make(tmp_path, builds)
+        symlink = make_symlink(tmp_path, builds)
 
         with pytest.raises(PlatformError, match=r"no build of 3\.0"):
             asyncio.run(symlink.scale("shop", "3.0", 1))
@@ -67,7 +82,7 @@ class TestReleases:
         """What the link leads to is never removed."""
 
         async def work() -> dict[str, float]:
-            symlink = await live(make(tmp_path, builds))
+            symlink = await live(make_symlink(tmp_path, builds))
             with pytest.raises(PlatformError, match=r"1\.0 is live"):
                 await symlink.scale("shop", "1.0", 0)
             return await symlink.weights("shop")
@@ -76,7 +91,7 @@ class TestReleases:
 
     def test_are_ready_when_their_probe_says_so(self, tmp_path: Path, builds: Path) -> None:
         """A probe of the directory says whether a release is ready."""
-        symlink = make(tmp_path, builds, ready=lambda place: File(place / "warm"))
+        symlink = make_symlink(tmp_path, builds, ready=lambda place: File(place / "warm"))
 
         async def work() -> list[bool]:
             await symlink.scale("shop", "1.0", 1)
@@ -92,7 +107,7 @@ class TestTheLink:
     def test_switches(self, tmp_path: Path, builds: Path) -> None:
         """The link leads to the version that gets everything, and readers are told."""
         told: list[str] = []
-        symlink = make(tmp_path, builds, after_switch=lambda place: told.append(place.name))
+        symlink = make_symlink(tmp_path, builds, after_switch=lambda place: told.append(place.name))
 
         async def work() -> dict[str, float]:
             await live(symlink)
@@ -119,7 +134,7 @@ class TestTheLink:
         """Shares, and a release that is not there, are refused, and the link stays."""
 
         async def work() -> dict[str, float]:
-            symlink = await live(make(tmp_path, builds))
+            symlink = await live(make_symlink(tmp_path, builds))
             with pytest.raises(RouterError, match=reason):
                 await symlink.set_weights("shop", weights)
             return await symlink.weights("shop")
@@ -128,7 +143,7 @@ class TestTheLink:
 
     def test_has_to_lead_somewhere(self, tmp_path: Path, builds: Path) -> None:
         """Without a link, and with one to a release that is gone, nothing is live."""
-        symlink = make(tmp_path, builds)
+        symlink = make_symlink(tmp_path, builds)
         for _ in ("none", "broken"):
             with pytest.raises(RouterError, match="leads nowhere"):
                 asyncio.run(symlink.weights("shop"))
@@ -141,7 +156,7 @@ class TestRollout:
     @pytest.mark.parametrize("fails", [False, True])
     def test_switches_and_comes_back(self, tmp_path: Path, builds: Path, fails: bool) -> None:
         """A blue-green rollout by the link ends with the new release alone, or with the old one."""
-        symlink = asyncio.run(live(make(tmp_path, builds)))
+        symlink = asyncio.run(live(make_symlink(tmp_path, builds)))
         ports: dict[str, Any] = {"platform": symlink, "router": symlink, "backoff": QUICK}
         ports["post_checks"] = [File(tmp_path / "nowhere")] if fails else []
 

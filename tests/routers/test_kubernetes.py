@@ -148,6 +148,12 @@ class TestGatewayRoute:
 
 
 class TestServiceSelector:
+    def test_keeps_the_contract(self, api: Given) -> None:
+        """The router keeps its contract, as one that gives one version everything."""
+        make = lambda: ServiceSelector(api[1], "shop")  # noqa: E731
+
+        asyncio.run(check_router(make, service="shop", versions=("v1", "v2"), splits=(0, 100)))
+
     def test_switches(self, api: Given) -> None:
         """The version that gets everything is selected, beside what else selects."""
         fake, reach = api
