@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,11 +11,23 @@ import pyflow
 from pyflow.errors import DefinitionError
 from pyflow.probes import Callable
 from pyflow.strategies import Step, blue_green, canary
-from pyflow.testing import always, applied_then_fails, explore, fails, simulate, stale, takes
+from pyflow.testing import (
+    Fault,
+    FaultKind,
+    always,
+    applied_then_fails,
+    explore,
+    fails,
+    replay,
+    simulate,
+    stale,
+    takes,
+)
 from support.rollouts import (
     AFTER,
     BEFORE,
     CHECKS,
+    EFFECTS,
     INSTANCES,
     NEW,
     OLD,
@@ -118,6 +131,30 @@ class TestEveryStrategy:
             getattr(world, port).on(op, behaviour)
             simulation = simulate(STRATEGIES[name](world), world=world)
             assert simulation.status == "succeeded", (op, behaviour, simulation.error)
+
+    @each
+    @pytest.mark.parametrize("kind", ["lies", "hangs", "fails", "applied_then_fails"])
+    def test_gets_through_one_fault(self, name: str, kind: FaultKind) -> None:
+        """One effect that does not come about, whatever was answered, is noticed and made again."""
+        for point in EFFECTS[name]:
+            world = open_shop()
+            make = partial(STRATEGIES[name], world)
+
+            report = replay(make, world=world, faults=[Fault(point, kind)])
+
+            assert report.ok, report
+            assert report.endings == {"succeeded": 1}, point
+
+    @each
+    def test_takes_no_silence_for_health(self, name: str) -> None:
+        """A check whose probe cannot tell has not passed."""
+        world = open_shop()
+        mute = Callable(lambda: None, name="mute")
+
+        simulation = simulate(STRATEGIES[name](world, **{CHECKS[name]: [mute]}), world=world)
+
+        assert simulation.status == "rolled_back"
+        assert "is unknown" in str(simulation.error)
 
     @each
     def test_gives_up_on_a_broken_router(self, name: str) -> None:
@@ -311,6 +348,7 @@ class TestCanary:
             faults=1,
             kinds=["crash"],
             invariants=[bakes_once],
+            prune=False,  # which takes no notice of the time, and here it is the time that counts
         )
 
         assert report.ok, report

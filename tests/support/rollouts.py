@@ -41,3 +41,8 @@ def make_canary(world: World, **options: Any) -> Workflow:
 STRATEGIES: dict[str, Make] = {"blue_green": make_blue_green, "canary": make_canary}
 CHECKS = {"blue_green": "post_checks", "canary": "checks"}
 """What the checks under traffic are called."""
+EFFECTS = {
+    "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
+    "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
+}
+"""The points at which capacity and weight are changed for the first time."""
