@@ -70,6 +70,8 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/simulation.py
 	@$(BIN)/python benchmarks/durable.py
 	@$(BIN)/python benchmarks/durable_runs.py
+	@$(BIN)/python benchmarks/strategies.py
+	@$(BIN)/python benchmarks/notices.py
 	@$(BIN)/python benchmarks/analysis.py
 
 docs: $(READY)

@@ -19,12 +19,13 @@ ROOMS = [
         *("errors", "frozen", "spans", "version", "redaction", "secrets", "messages", "protocols"),
         *("net", "ci", "clock"),
     ),
-    ("record", "define", "polling"),
+    ("record", "define", "polling", "programs"),
     ("notices",),
-    ("probes", "notifiers"),
+    ("probes", "notifiers", "platforms", "routers"),
     ("metrics",),
     ("analysis",),
     ("run",),
+    ("strategies",),
     ("testing",),
 ]
 

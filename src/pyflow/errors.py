@@ -7,6 +7,7 @@
     │   ├── TaskTimeout (also TimeoutError) it took longer than its timeout
     │   └── RecoveryError                   an undo, a repair or a finalizer went wrong
     ├── ProcessFailed                       the process of an isolated task gave no answer
+    ├── CommandFailed                       a program that was called did not do what it was for
     ├── RunFailed                           `result.raise_for_status()` on a run that did not succeed
     ├── EngineError                         the engine was used in a way it cannot serve
     ├── ProbeError                          polling ended without the reading it waited for
@@ -19,6 +20,11 @@
     │   ├── LockLost                        somebody else has it by now
     │   ├── LockMoved                       somebody else has had it since
     │   └── RunAlive                        the run that asks for it is alive elsewhere
+    ├── PlatformError                       a platform could not be observed or changed
+    ├── RouterError                         weights could not be read or set
+    ├── RolloutError                        a step of a rollout cannot be taken safely
+    │   ├── CheckFailed                     a check did not say that all is well
+    │   └── ForeignChange                   somebody else changed weights or versions meanwhile
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     ├── HTTPError                           a request gave no usable answer
     ├── MetricError                         a source of metrics gave no usable answer
@@ -43,9 +49,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AnalysisFailed",
     "AnalysisHeld",
+    "CheckFailed",
     "CodecError",
+    "CommandFailed",
     "DefinitionError",
     "EngineError",
+    "ForeignChange",
     "HTTPError",
     "IntegrityProblem",
     "JournalError",
@@ -56,12 +65,15 @@ __all__ = [
     "LockMoved",
     "MetricError",
     "Phase",
+    "PlatformError",
     "PollTimeout",
     "ProbeError",
     "Problem",
     "ProcessFailed",
     "PyflowError",
     "RecoveryError",
+    "RolloutError",
+    "RouterError",
     "RunAlive",
     "RunFailed",
     "RunStopping",
@@ -286,6 +298,71 @@ class RunAlive(LockError):
     def __init__(self, message: str, *, holder: Holder) -> None:
         self.holder = holder
         super().__init__(message)
+
+
+class CommandFailed(PyflowError):
+    """A program could not be started, took too long, or ended with a code that is not 0.
+
+    `code` is its exit code, negative where a signal ended it, None where it
+    has none; `output` is the end of what it said. Neither arguments nor
+    environment are repeated, which may hold a credential.
+    """
+
+    def __init__(
+        self, program: str, reason: str, *, code: int | None = None, output: str = ""
+    ) -> None:
+        self.program = program
+        self.reason = reason
+        self.code = code
+        self.output = output
+        super().__init__(f"{program} {reason}" + (f": {output}" if output else ""))
+
+
+class PlatformError(PyflowError):
+    """A platform could not be observed or changed; `service` is what it was asked about."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
+
+
+class RouterError(PyflowError):
+    """Weights could not be read or set; `service` is whose. What is in force is to be read anew."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
+
+
+class RolloutError(PyflowError):
+    """A step of a rollout cannot be taken safely, or did not come about; the text names what is there."""
+
+
+class CheckFailed(RolloutError):
+    """A check did not say that all is well. `reading` is what it said, if it was a probe."""
+
+    def __init__(self, message: str, *, reading: Reading | None = None) -> None:
+        self.reading = reading
+        super().__init__(message)
+
+
+class ForeignChange(RolloutError):
+    """Weights or versions are not those that this run left: somebody else changed them.
+
+    Nothing was overwritten. `seen` is what is there, `expected` what this run
+    had verified last.
+    """
+
+    def __init__(self, service: str, *, what: str, seen: object, expected: object) -> None:
+        self.service = service
+        self.seen = seen
+        self.expected = expected
+        super().__init__(
+            f"{service}: {what} are {shown(seen)}, and this run left {shown(expected)}; somebody "
+            "else changed them, and nothing was overwritten"
+        )
 
 
 class SecretError(PyflowError, ValueError):

@@ -88,6 +88,13 @@ class Listed(Cluster):
         return replace(state, instances=list(state.instances))
 
 
+class Numbered(Cluster):
+    """Counts its generations."""
+
+    async def observe(self, service: str, /) -> Any:
+        return replace(await super().observe(service), generation=self.changes)
+
+
 class Small(Cluster):
     """Has room for two."""
 
@@ -175,6 +182,7 @@ BROKEN: list[Broken] = [
     (Misnames, ["that it was asked about"]),
     (Twins, ["an id of its own"]),
     (Listed, ["are a tuple"]),
+    (Numbered, ["recorded as a change"]),
     (Small, ["exactly that many"]),
     (Unready, ["exactly that many"]),
     (Restarts, ["Asking for what already is"]),

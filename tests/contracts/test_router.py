@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -134,6 +135,13 @@ class Borrows(Switch):
         self.present = weights  # type: ignore[assignment]
 
 
+class Exact(Switch):
+    """Tells fractions."""
+
+    async def weights(self, service: str, /) -> Any:
+        return {version: Fraction(weight) for version, weight in self.present.items()}
+
+
 class Lends(Switch):
     """Hands out its own dict."""
 
@@ -153,6 +161,7 @@ class Windows(Switch):
 
 
 READ_BACK = [
+    "recorded as a change",
     "are read back",
     "Setting the present weights again",
     "do not sum to 100 are refused",
@@ -166,7 +175,8 @@ BROKEN: list[Broken] = [
     (Never, READ_BACK),
     (Shares, ["whatever is set", *READ_BACK]),
     (Leaks, ["whatever is set", *READ_BACK]),
-    (Halves, ["are read back"]),
+    (Exact, ["recorded as a change"]),
+    (Halves, ["recorded as a change", "are read back"]),
     (Toggles, ["Setting the present weights again", "do not sum to 100 are refused"]),
     (Scales, ["do not sum to 100 are refused"]),
     (Applies, ["do not sum to 100 are refused"]),

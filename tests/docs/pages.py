@@ -32,8 +32,11 @@ import pyflow
 import pyflow.analysis
 import pyflow.metrics
 import pyflow.notifiers
+import pyflow.platforms
 import pyflow.probes
+import pyflow.routers
 import pyflow.run.result
+import pyflow.strategies
 import pyflow.testing
 import pyflow.testing.servers
 from mutants.page import mutants_page
@@ -280,6 +283,9 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.metrics`": (pyflow.metrics, " ".join(pyflow.metrics.__all__)),
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
+    "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
+    "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
+    "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),
     "`pyflow.testing`: simulate": (
         pyflow.testing,
         "simulate Simulation SimulatedEngine SimulatedExecutor",

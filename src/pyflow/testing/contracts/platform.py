@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import shown
 from pyflow.protocols import Instance, ServiceState
+from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
@@ -37,15 +39,20 @@ class _World:
     service: str
     version: str
     settle_s: float
+    most: int
 
 
 async def check_platform(
-    make: Callable[[], Platform], *, service: str, version: str, settle: Span = "10m"
+    make: Callable[[], Platform],
+    *,
+    service: str,
+    version: str,
+    settle: Span = "10m",
+    most: int = 3,
 ) -> None:
     """Check that a platform keeps what `Platform` promises.
 
-    *version* is scaled up to three instances, down, and at the very end to
-    none, so it may be one platform that each call of *make* returns. Nobody
+    *version* is scaled up, down, and at the very end to none, so it may be one platform that each call of *make* returns. Nobody
     else may change the service meanwhile.
 
     Args:
@@ -54,12 +61,13 @@ async def check_platform(
         service: The service to scale.
         version: The version of it to scale.
         settle: How long the platform may take until what it accepted is true.
+        most: How many instances it can have, at most; 1 or more.
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
     """
     settle_s = seconds(settle, what="settle=")
-    world = _World(service, version, settle_s)
+    world = _World(service, version, settle_s, most)
     guard_s = GUARD_S + SETTLINGS_MAX * settle_s
     await check_async_rules(_RULES, make, world, guard_s=guard_s)
 
@@ -72,32 +80,45 @@ async def _observes(platform: Platform, world: _World) -> None:
 
 async def _lists_instances(platform: Platform, world: _World) -> None:
     """The instances are a tuple of `Instance`s, each with an id of its own."""
-    state = await _scaled(platform, world, 2)
+    state = await _scaled(platform, world, min(2, world.most))
     expect_a(tuple, state.instances)
     ids = [expect_a(Instance, instance).id for instance in state.instances]
     same(sorted(ids), sorted(set(ids)))
 
 
+async def _can_be_recorded(platform: Platform, world: _World) -> None:
+    """What is observed before and after an effect can be recorded as a change, as JSON data."""
+    for instances in dict.fromkeys((1, min(2, world.most))):
+        state = await _scaled(platform, world, instances)
+        encode(dataclasses.asdict(state), "state")
+        expect_a(str, state.generation)
+        for instance in state.instances:
+            expect_a(str, instance.id)
+            expect_a(str, instance.version)
+            expect_a(bool, instance.ready)
+
+
 async def _scales(platform: Platform, world: _World) -> None:
     """After `scale` there come to be exactly that many instances, all of them ready."""
-    for instances in (1, 3, 2):
+    for instances in dict.fromkeys(min(n, world.most) for n in (1, 3, 2)):
         await _scaled(platform, world, instances)
 
 
 async def _scales_once(platform: Platform, world: _World) -> None:
     """Asking for what already is keeps the instances and the generation."""
-    before = await _scaled(platform, world, 2)
-    await platform.scale(world.service, world.version, 2)
+    before = await _scaled(platform, world, min(2, world.most))
+    await platform.scale(world.service, world.version, min(2, world.most))
 
     await _expect_still(platform, world, before)
 
 
 async def _tells_changes(platform: Platform, world: _World) -> None:
     """The generation changes when the service does."""
-    few = await _scaled(platform, world, 1)
-    more = await _scaled(platform, world, 2)
+    fewer = min(1, world.most - 1)
+    few = await _scaled(platform, world, fewer)
+    more = await _scaled(platform, world, fewer + 1)
     if few.generation == more.generation:
-        raise AssertionError(f"1 instance and 2 instances are both {shown(few.generation)}")
+        raise AssertionError(f"{fewer} and {fewer + 1} instances are both {shown(few.generation)}")
 
 
 async def _only_looks(platform: Platform, world: _World) -> None:
@@ -116,13 +137,13 @@ async def _refuses_negative_numbers(platform: Platform, world: _World) -> None:
 async def _leaves_others(platform: Platform, world: _World) -> None:
     """Other versions are left alone."""
     before = _others(await platform.observe(world.service), world)
-    for instances in (2, 0):
+    for instances in (min(2, world.most), 0):
         same(_others(await _scaled(platform, world, instances), world), before)
 
 
 async def _removes(platform: Platform, world: _World) -> None:
     """Scaling to zero removes the version."""
-    await _scaled(platform, world, 2)
+    await _scaled(platform, world, min(2, world.most))
     await _scaled(platform, world, 0)
 
 
@@ -155,6 +176,7 @@ def _others(state: ServiceState, world: _World) -> list[str]:
 _RULES: tuple[Callable[[Platform, _World], Coroutine[Any, Any, None]], ...] = (
     _observes,
     _lists_instances,
+    _can_be_recorded,
     _scales,
     _scales_once,
     _tells_changes,

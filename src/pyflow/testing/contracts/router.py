@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import shown
+from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
@@ -17,7 +18,7 @@ from pyflow.testing.contracts.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pyflow.protocols import Router
 
@@ -36,6 +37,17 @@ class _World:
     old: str
     new: str
     settle_s: float
+    splits: tuple[float, ...]
+
+    @property
+    def some(self) -> float:
+        """A share of the second version, which is not the one that the last rule leaves."""
+        return self.splits[len(self.splits) > 2]
+
+    @property
+    def other(self) -> float:
+        """Another one."""
+        return self.splits[-(1 + (len(self.splits) > 2))]
 
     def split(self, new_pct: float) -> dict[str, float]:
         """Return the weights that give *new_pct* to the second version."""
@@ -43,7 +55,12 @@ class _World:
 
 
 async def check_router(
-    make: Callable[[], Router], *, service: str, versions: tuple[str, str], settle: Span = "1m"
+    make: Callable[[], Router],
+    *,
+    service: str,
+    versions: tuple[str, str],
+    settle: Span = "1m",
+    splits: Sequence[float] = SPLITS,
 ) -> None:
     """Check that a router keeps what `Router` promises.
 
@@ -57,35 +74,44 @@ async def check_router(
         versions: Two versions of it that can take traffic.
         settle: How long the router may take until what it accepted is read
             back.
+        splits: What the second version gets, in percent, rising from 0 to 100;
+            a router that gives one version everything takes ``(0, 100)``.
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
     """
     settle_s = seconds(settle, what="settle=")
-    world = _World(service, *versions, settle_s)
-    guard_s = GUARD_S + (len(SPLITS) + 1) * settle_s
+    world = _World(service, *versions, settle_s, tuple(splits))
+    guard_s = GUARD_S + (len(splits) + 1) * settle_s
     await check_async_rules(_RULES, make, world, guard_s=guard_s)
 
 
 async def _sums_up(router: Router, world: _World) -> None:
     """The weights are finite, none is negative, and they sum to 100, whatever is set."""
     _expect_percentages(await router.weights(world.service))
-    for pct in SPLITS:
+    for pct in world.splits:
         await router.set_weights(world.service, world.split(pct))
         _expect_percentages(await router.weights(world.service))
 
 
+async def _can_be_recorded(router: Router, world: _World) -> None:
+    """What is read before and after an effect can be recorded as a change, as JSON data."""
+    for pct in (world.some, world.other):
+        await _set(router, world, pct)
+        encode(dict(await router.weights(world.service)), "weights")
+
+
 async def _reads_back(router: Router, world: _World) -> None:
     """The weights that are set are read back."""
-    for pct in SPLITS:
+    for pct in world.splits:
         await _set(router, world, pct)
 
 
 async def _sets_again(router: Router, world: _World) -> None:
     """Setting the present weights again changes nothing."""
     for _ in range(3):
-        await _set(router, world, 5)
-    await _expect_split(router, world, 5)
+        await _set(router, world, world.some)
+    await _expect_split(router, world, world.some)
 
 
 async def _refuses_other_sums(router: Router, world: _World) -> None:
@@ -106,24 +132,24 @@ async def _refuses_nan(router: Router, world: _World) -> None:
 
 async def _keeps_its_own(router: Router, world: _World) -> None:
     """The mapping that was handed in may be changed afterwards."""
-    weights = world.split(5)
+    weights = world.split(world.some)
     await router.set_weights(world.service, weights)
-    await _settled(router, world, 5)
-    weights.update(world.split(50))
+    await _settled(router, world, world.some)
+    weights.update(world.split(world.other))
 
-    await _expect_split(router, world, 5)
+    await _expect_split(router, world, world.some)
 
 
 async def _lends_nothing(router: Router, world: _World) -> None:
     """The mapping that is returned is the caller's own."""
-    await _set(router, world, 5)
+    await _set(router, world, world.some)
     returned, kept = await router.weights(world.service), await router.weights(world.service)
     if isinstance(returned, MutableMapping):
-        returned.update(world.split(50))
-    await _expect_split(router, world, 5)
+        returned.update(world.split(world.other))
+    await _expect_split(router, world, world.some)
 
     await _set(router, world, 100)
-    _expect_same(kept, world.split(5))
+    _expect_same(kept, world.split(world.some))
 
 
 async def _set(router: Router, world: _World, new_pct: float) -> None:
@@ -141,10 +167,10 @@ async def _settled(router: Router, world: _World, new_pct: float) -> None:
 
 
 async def _expect_refused(router: Router, world: _World, weights: dict[str, float]) -> None:
-    await _set(router, world, 5)
+    await _set(router, world, world.some)
     await expect_refusal(router.set_weights(world.service, weights), shown(weights))
 
-    await _expect_split(router, world, 5)
+    await _expect_split(router, world, world.some)
 
 
 async def _expect_split(router: Router, world: _World, new_pct: float) -> None:
@@ -174,6 +200,7 @@ def _expect_percentages(found: Mapping[str, float]) -> None:
 
 _RULES: tuple[Callable[[Router, _World], Coroutine[Any, Any, None]], ...] = (
     _sums_up,
+    _can_be_recorded,
     _reads_back,
     _sets_again,
     _refuses_other_sums,

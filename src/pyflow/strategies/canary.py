@@ -1,0 +1,129 @@
+"""Canary: the new version beside the old one, with more and more of the traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pyflow.errors import DefinitionError, shown
+from pyflow.strategies.rollout import BACKOFF, Rollout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyflow.define.policies import OnFailure
+    from pyflow.define.workflow import Workflow
+    from pyflow.protocols import Platform, Router
+    from pyflow.spans import Backoff, Span
+    from pyflow.strategies.rollout import Check
+
+__all__ = ["Step", "canary"]
+
+STEPS: tuple[float, ...] = (5, 25, 50, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a canary: how much traffic, for how long, and what has to be well after that."""
+
+    weight_pct: float
+    """The share of the traffic that the new version gets, in percent."""
+
+    bake: Span | None = None
+    """How long to wait before it is judged; None is what the canary says."""
+
+    checks: Sequence[Check] | None = None
+    """What has to be well then; None is what the canary says."""
+
+    approval: str | None = None
+    """A question to people, once the checks have passed."""
+
+    instances: int | None = None
+    """How many instances of the new version; None is what its share takes."""
+
+
+AnyStep: TypeAlias = Step | float
+
+
+def canary(
+    service: str,
+    version: str,
+    *,
+    platform: Platform,
+    router: Router,
+    steps: Sequence[AnyStep] = STEPS,
+    bake: Span | None = None,
+    checks: Sequence[Check] = (),
+    instances: int | None = None,
+    keep_old_for: Span | None = None,
+    ready_within: Span = "10m",
+    check_within: Span = "1h",
+    on_failure: OnFailure = "rollback",
+    backoff: Backoff = BACKOFF,
+) -> Workflow:
+    """Return the canary rollout of *version*: capacity, weight, bake, checks, at every step.
+
+    The old version keeps its full capacity until the very end, so that a
+    rollback, from whatever step, takes all weight from the new version at
+    once.
+
+    Args:
+        service: The service; its lock is ``service:<service>``.
+        version: The version to roll out.
+        platform: Where instances run.
+        router: Who gets the traffic.
+        steps: Rising percentages of the traffic, of which the last is 100;
+            each a number, or a `Step` with more to say.
+        bake: How long to wait at each step before it is judged.
+        checks: What has to be well at each step after that.
+        instances: Full capacity; as many as the old version has, unless given.
+        keep_old_for: How long the old version is kept for an instant way back.
+        ready_within: How long instances may take to become ready.
+        check_within: How long one check may take.
+        on_failure: What a failure leads to; `hold` waits for a person.
+        backoff: The waits between tries, and between looks at what is to become ready.
+
+    Raises:
+        DefinitionError: An argument makes no sense.
+    """
+    rollout = Rollout(
+        "canary",
+        service=service,
+        version=version,
+        platform=platform,
+        router=router,
+        instances=instances,
+        ready_within=ready_within,
+        check_within=check_within,
+        on_failure=on_failure,
+        backoff=backoff,
+    )
+    for step in _steps(steps):
+        label = f"{step.weight_pct:g}".replace(".", "_")
+        rollout.deploy(f"scale_{label}", step.weight_pct, instances=step.instances)
+        rollout.shift(f"shift_{label}", step.weight_pct)
+        rollout.bake(f"bake_{label}", bake if step.bake is None else step.bake)
+        rollout.check(f"check_{label}", checks if step.checks is None else step.checks)
+        rollout.approve(f"approve_{label}", step.approval)
+    rollout.bake("keep_old", keep_old_for)
+    rollout.retire("retire_old")
+    return rollout.workflow
+
+
+def _steps(given: Sequence[AnyStep]) -> list[Step]:
+    several = [] if isinstance(given, str) else list(given)
+    steps = [one if isinstance(one, Step) else Step(one) for one in several]
+    shares = [step.weight_pct for step in steps]
+    if not steps or not all(map(_is_number, shares)) or shares[-1] != 100 or not _rise(shares):
+        raise DefinitionError(
+            "canary", [f"steps={shown(given)} must be rising percentages of which the last is 100"]
+        )
+    return steps
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _rise(shares: Sequence[float]) -> bool:
+    return all(a < b for a, b in zip([0, *shares], shares, strict=False))

@@ -1,0 +1,116 @@
+"""What is there, and what may be done about it: the pure rules of every rollout.
+
+Nothing here asks, waits or changes anything. A rollout looks, asks these
+functions what that means, and acts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyflow.errors import RolloutError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyflow.protocols import ServiceState
+
+__all__ = [
+    "Survey",
+    "counts",
+    "is_same",
+    "needed",
+    "ready",
+    "split",
+    "surveyed",
+]
+
+WEIGHT_SLACK_PCT = 0.5
+"""What a router may round by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a rollout begins from."""
+
+    stable: str
+    """The version that has all of the traffic."""
+
+    stable_instances: int
+    """How many instances of it there are: what it takes to serve all of the traffic."""
+
+    instances: int
+    """How many instances of the new version are full capacity."""
+
+
+def surveyed(
+    service: str,
+    version: str,
+    state: ServiceState,
+    weights: Mapping[str, float],
+    *,
+    instances: int | None,
+) -> Survey:
+    """Return what a rollout of *version* begins from.
+
+    Raises:
+        RolloutError: It cannot begin there: another rollout is unfinished,
+            *version* is live already, or what is live is not ready.
+    """
+    live = [name for name, weight in weights.items() if weight]
+    if len(live) != 1:
+        raise RolloutError(
+            f"{service}: {shown(dict(weights))} share the traffic; finish the rollout that left it "
+            "so, or take it back"
+        )
+    stable, found = live[0], counts(state)
+    if stable == version:
+        raise RolloutError(f"{service}: {version} has all of the traffic already")
+    others = sorted(set(found) - {stable})
+    if others:
+        raise RolloutError(
+            f"{service}: {', '.join(others)} runs beside {stable}, which has the traffic; an "
+            "earlier rollout left it there, so take it away before another begins"
+        )
+    if not 0 < found.get(stable, 0) == ready(state, stable):
+        raise RolloutError(
+            f"{service}: {ready(state, stable)} of {found.get(stable, 0)} instances of {stable} are "
+            "ready, and it is what a rollback would come back to"
+        )
+    return Survey(stable, found[stable], instances or found[stable])
+
+
+def counts(state: ServiceState) -> dict[str, int]:
+    """Return how many instances each version has."""
+    found: dict[str, int] = {}
+    for instance in state.instances:
+        found[instance.version] = found.get(instance.version, 0) + 1
+    return found
+
+
+def ready(state: ServiceState, version: str) -> int:
+    """Return how many instances of *version* can take traffic."""
+    return sum(i.ready for i in state.instances if i.version == version)
+
+
+def split(stable: str, version: str, pct: float) -> dict[str, float]:
+    """Return the weights that give *pct* percent to *version* and the rest to *stable*."""
+    shares = {stable: 100.0 - pct, version: float(pct)}
+    return {name: share for name, share in shares.items() if share}
+
+
+def needed(full: int, pct: float) -> int:
+    """Return how many instances *pct* percent of the traffic take, where all of it takes *full*."""
+    return math.ceil(full * pct / 100 - 1e-9)
+
+
+def is_same(seen: Mapping[str, float], expected: Mapping[str, float]) -> bool:
+    """Whether two sets of weights are the same, but for what a router rounds."""
+    versions = {**seen, **expected}
+    return all(
+        abs(seen.get(v, 0.0) - expected.get(v, 0.0)) <= WEIGHT_SLACK_PCT
+        and bool(seen.get(v, 0.0)) is bool(expected.get(v, 0.0))
+        for v in versions
+    )

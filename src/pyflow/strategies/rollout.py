@@ -1,0 +1,230 @@
+"""What every rollout shares: its tasks, one after another, each with its way back.
+
+The rules stand in `ground`, what is done in `effects`; this is where steps
+become tasks of a `Workflow`. Each task waits for the one before. A rollback
+takes all weight from the new version at once, whatever step it had come to,
+and its capacity only after that; the old version is brought back before it
+gets traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable as Function
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pyflow.define.policies import Retry
+from pyflow.define.workflow import Workflow
+from pyflow.errors import CheckFailed, DefinitionError, RolloutError, shown
+from pyflow.protocols import Probe
+from pyflow.spans import Backoff, Span, seconds
+from pyflow.strategies.effects import Hands
+from pyflow.strategies.ground import Survey, needed, split, surveyed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyflow.define.policies import OnFailure
+    from pyflow.protocols import Platform, Router
+    from pyflow.run.context import AsyncContext
+
+__all__ = ["BACKOFF", "Check", "Rollout"]
+
+Check: TypeAlias = Probe | Function[..., Any]
+"""A probe, which has to read healthy, or a task function, which has to return."""
+
+BACKOFF = Backoff("1s", ceiling="15s")
+UNDO_RETRY = Retry(3, backoff=Backoff("5s", ceiling="30s"))
+LOOK_RETRY = Retry(4, backoff=Backoff("2s", ceiling="10s"))
+SPARE_S = 600.0
+"""What a task may take beyond the readiness that it waits for: bounded tries of bounded calls."""
+
+BAKE_SLICES = 10
+BAKE_SLICE_S_MIN = 60.0
+
+
+class Rollout:
+    """A `Workflow` in the making, one step after another.
+
+    Args:
+        name: The name of the workflow.
+        service: What is rolled out.
+        version: The new version of it.
+        platform: Where instances run.
+        router: Who gets the traffic.
+        instances: How many instances are full capacity; as many as the old
+            version has, unless given.
+        ready_within: How long instances may take to become ready.
+        check_within: How long one check may take.
+        on_failure: What a failure leads to; `hold` waits for a person.
+        backoff: The waits between tries, and between looks at what is to become ready.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        service: str,
+        version: str,
+        platform: Platform,
+        router: Router,
+        instances: int | None = None,
+        ready_within: Span = "10m",
+        check_within: Span = "1h",
+        on_failure: OnFailure = "rollback",
+        backoff: Backoff = BACKOFF,
+    ) -> None:
+        if instances is not None and (type(instances) is not int or instances < 1):
+            problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
+            raise DefinitionError(name, [problem])
+        self._ready_s = seconds(ready_within, what=f"{name}(ready_within=)")
+        self._check_s = seconds(check_within, what=f"{name}(check_within=)")
+        self._hands = Hands(service, version, platform, router, self._ready_s, backoff)
+        self._instances = instances
+        self._ladder: list[float] = [0.0]
+        self._before: tuple[str, ...] = ()
+        self.workflow = Workflow(name, locks=[f"service:{service}"], on_failure=on_failure)
+        self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
+
+    # Steps --------------------------------------------------------------------------------
+
+    def deploy(self, name: str, pct: float = 100.0, *, instances: int | None = None) -> None:
+        """Have what *pct* percent of the traffic take in instances of the new version, ready."""
+        do = partial(self._deploy, pct=pct, instances=instances, present=self._ladder[-1])
+        self._effect(name, do, partial(self._withdraw, ladder=tuple(self._ladder)))
+
+    def shift(self, name: str, pct: float) -> None:
+        """Have *pct* percent of the traffic go to the new version."""
+        origin = self._ladder[-1]
+        self._ladder.append(pct)
+        do = partial(self._shift, pct=pct, origin=origin)
+        self._effect(name, do, partial(self._shift_back, ladder=tuple(self._ladder)))
+
+    def retire(self, name: str) -> None:
+        """Take the old version away."""
+        present = self._ladder[-1]
+        do, undo = partial(self._retire, present=present), partial(self._restore, present=present)
+        self._effect(name, do, undo)
+
+    def bake(self, name: str, span: Span | None) -> None:
+        """Wait for *span*; a resume goes on where the wait was, to a tenth of it or a minute."""
+        if span is not None:
+            span_s = seconds(span, what=f"{self.workflow.name}({name})", zero=True)
+            if span_s:
+                fn = partial(_bake, span_s=span_s)
+                self._add(name, fn, effect=False, timeout=2 * span_s + SPARE_S)
+
+    def check(self, name: str, checks: Iterable[Check]) -> None:
+        """Have every one of *checks* say that all is well; they are made at the same time."""
+        before, names = self._before, list[str]()
+        given = list(checks)
+        for number, check in enumerate(given, start=1):
+            fn = partial(_read, probe=check) if isinstance(check, Probe) else check
+            self._before = before
+            task = name if len(given) == 1 else f"{name}_{number}"
+            self._add(task, fn, effect=False, timeout=self._check_s)
+            names.append(task)
+        self._before = tuple(names) or before
+
+    def approve(self, name: str, question: str | None) -> None:
+        """Ask people before it goes on."""
+        if question is not None:
+            self.workflow.add_approval(name, question, depends_on=self._before)
+            self._before = (name,)
+
+    def _effect(self, name: str, do: Function[..., Any], undo: Function[..., Any]) -> None:
+        timeout_s = self._ready_s + SPARE_S
+        self._add(name, do, on_interrupt="rerun", timeout=timeout_s)
+        self.workflow.add_recovery(name, undo, retry=UNDO_RETRY, timeout=timeout_s)
+
+    def _add(self, name: str, fn: Function[..., Any], **options: Any) -> None:
+        self.workflow.add_task(name, fn, depends_on=self._before, **options)
+        self._before = (name,)
+
+    # What the tasks do --------------------------------------------------------------------
+
+    async def _survey(self) -> Survey:
+        hands = self._hands
+        state, weights = await hands.look()
+        return surveyed(hands.service, hands.version, state, weights, instances=self._instances)
+
+    async def _deploy(
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        *,
+        pct: float,
+        instances: int | None,
+        present: float,
+    ) -> None:
+        least = needed(survey.instances, pct)
+        wanted = least if instances is None else instances
+        if wanted < least:
+            raise RolloutError(
+                f"{self._hands.service}: {wanted} instances are too few for {pct:g} % of the "
+                f"traffic, where all of it takes {survey.instances}; give {least} or more"
+            )
+        await self._scale(ctx, survey, self._hands.version, wanted, [present])
+
+    async def _withdraw(
+        self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
+    ) -> None:
+        if len(ladder) > 1:
+            await self._shift_back(ctx, survey, ladder=ladder)
+        await self._scale(ctx, survey, self._hands.version, 0, [0], back=True)
+
+    async def _retire(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
+        await self._scale(ctx, survey, survey.stable, 0, [present])
+
+    async def _restore(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
+        count = survey.stable_instances
+        await self._scale(ctx, survey, survey.stable, count, [present], back=True)
+
+    async def _scale(
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        version: str,
+        count: int,
+        present: list[float],
+        *,
+        back: bool = False,
+    ) -> None:
+        weights = self._splits(survey, present)
+        await self._hands.scale(ctx, survey, version, count, weights=weights, back=back)
+
+    async def _shift(self, ctx: AsyncContext, survey: Survey, *, pct: float, origin: float) -> None:
+        capacity = {self._hands.version: needed(survey.instances, pct)}
+        [target] = self._splits(survey, [pct])
+        origins = self._splits(survey, [origin])
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
+
+    async def _shift_back(
+        self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
+    ) -> None:
+        capacity = {survey.stable: survey.stable_instances}
+        [target] = self._splits(survey, [0])
+        origins = self._splits(survey, ladder)
+        await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, back=True)
+
+    def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
+        return [split(survey.stable, self._hands.version, pct) for pct in percentages]
+
+
+async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
+    """Wait for *span_s* seconds in slices, each of which is saved."""
+    done_s = float(ctx.checkpoints.get("baked_s", 0.0))
+    slice_s = max(BAKE_SLICE_S_MIN, span_s / BAKE_SLICES)
+    while done_s < span_s:
+        await ctx.sleep(min(slice_s, span_s - done_s))
+        done_s = min(span_s, done_s + slice_s)
+        ctx.checkpoint("baked_s", done_s)
+
+
+async def _read(ctx: AsyncContext, *, probe: Probe) -> None:
+    """Read *probe* once; anything other than healthy is a failure."""
+    reading = await ctx.read(probe)
+    if not reading.is_healthy:
+        raise CheckFailed(
+            f"{probe!r} is {reading.health}: {shown(reading.evidence)}", reading=reading
+        )

@@ -1,0 +1,48 @@
+"""A shop for rollouts to be tried in, and every strategy in its canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyflow.define.workflow import Workflow
+from pyflow.strategies import blue_green, canary
+from pyflow.testing import World
+
+OLD, NEW = "1.0", "2.0"
+INSTANCES = 4
+BEFORE = {"shop instances 1.0": INSTANCES, "shop weight 1.0": 100.0, "schema version": 0}
+AFTER = {"shop instances 2.0": INSTANCES, "shop weight 2.0": 100.0, "schema version": 0}
+Make = Callable[..., Workflow]
+
+
+def open_shop(**release: Any) -> World:
+    """Return a shop that runs the old version under traffic."""
+    world = World()
+    world.service("shop", version=OLD, instances=INSTANCES)
+    given: dict[str, Any] = {"startup": "30s", **release}
+    world.release("shop", NEW, **given)
+    world.traffic("shop", rps=200)
+    return world
+
+
+def make_blue_green(world: World, **options: Any) -> Workflow:
+    given: dict[str, Any] = {"preview_checks": [world.probe("shop", NEW)], "bake": "1m"}
+    ports = {"platform": world.platform, "router": world.router}
+    return blue_green("shop", NEW, **ports, **{**given, **options})
+
+
+def make_canary(world: World, **options: Any) -> Workflow:
+    given: dict[str, Any] = {"steps": [25, 50, 100], "bake": "1m"}
+    ports = {"platform": world.platform, "router": world.router}
+    return canary("shop", NEW, **ports, **{**given, **options})
+
+
+STRATEGIES: dict[str, Make] = {"blue_green": make_blue_green, "canary": make_canary}
+CHECKS = {"blue_green": "post_checks", "canary": "checks"}
+"""What the checks under traffic are called."""
+EFFECTS = {
+    "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
+    "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
+}
+"""The points at which capacity and weight are changed for the first time."""
