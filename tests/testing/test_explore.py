@@ -333,7 +333,9 @@ class TestWorld:
 
     def state(self, world: World) -> list[Any]:
         """Return all that can be seen of *world*."""
-        locks = [(world.locks.holder(r), world.locks.refusal([r])) for r in ("mine", "theirs", "x")]
+        locks = [
+            (world.locks.holder(r), str(world.locks.refusal([r]))) for r in ("mine", "theirs", "x")
+        ]
         return [
             str(world),
             world.facts(),
