@@ -8,9 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # The modules that decide: every branch of theirs is taken by a test.
-PURE := */run/approving.py,*/run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/resuming.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py
+PURE := */run/approving.py,*/run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/locking.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/recovery.py,*/run/resuming.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py,*/strategies/*
 
-.PHONY: help demo test check lint types unit crash soak integration bench docs clean python
+# The tests that make thousands of whole runs, and the command for those that need no server.
+RUNS := tests/testing tests/mutants tests/properties tests/simulation tests/strategies
+UNIT := $(BIN)/coverage run -m pytest -m "not integration and not crash"
+
+.PHONY: help demo test check lint types unit unit-runs unit-parts crash soak integration bench docs clean python
 
 help:
 	@echo "make demo         a real deployment on this machine, and one that rolls back"
@@ -49,12 +53,19 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/pyright
 
+# Two halves at a time, each with its own coverage; what a half prints appears once it has ended.
 unit: $(READY)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -m "not integration and not crash"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target unit-runs unit-parts
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 	@$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+unit-runs:
+	@$(UNIT) $(RUNS)
+
+unit-parts:
+	@$(UNIT) $(RUNS:%=--ignore=%)
 
 crash: $(READY)
 	@$(BIN)/pytest tests/crash

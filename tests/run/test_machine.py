@@ -318,3 +318,41 @@ class TestJoins:
             "both": "succeeded",
         }
         assert world.status == "succeeded"
+
+
+class TestLateLocks:
+    def test_of_a_task_change_nothing(self) -> None:
+        """A refusal for a task that has given up asking meanwhile is no failure of it."""
+        machine = machine_of(two(locks=["service:shop"]))
+        tell(machine, on.Asked("cancel"))
+        before = machine.state.snapshot()
+
+        tell(machine, on.LocksTaken(refusal="it is not free", task="a"))
+
+        assert machine.state.snapshot() == before
+
+    def test_of_a_run_change_nothing(self) -> None:
+        """A refusal for a run that was cancelled while it waited changes no outcome."""
+        workflow = pyflow.Workflow("w", locks=["service:shop"])
+        workflow.add_task("a", nothing)
+        machine = machine_of(workflow)
+        tell(machine, on.Asked("cancel"))
+        before = machine.state.snapshot()
+
+        tell(machine, on.LocksTaken(refusal="it is not free"))
+
+        assert machine.state.snapshot() == before
+        assert machine.state.status == "cancelled"
+
+    @pytest.mark.parametrize("on_locked", ["wait", "cancel_holder"])
+    def test_whom_to_ask(self, on_locked: Any) -> None:
+        """A holder is asked to cancel once, and only where that is the policy."""
+        workflow = pyflow.Workflow("w", locks=["service:shop"], on_locked=on_locked)
+        workflow.add_task("a", nothing)
+        machine = machine_of(workflow)
+        met = on.HolderMet("service:shop", 7, "other")
+
+        commands = [*tell(machine, met), *tell(machine, met)]
+
+        asked = [one for one in commands if isinstance(one, on.AskHolder)]
+        assert len(asked) == (on_locked == "cancel_holder")
