@@ -48,7 +48,7 @@ PURE = (
     "undoing",
 )
 
-ANALYSIS_PURE = ("book", "evidence", "holm", "policies", "progress", "scoring", "tolerance")
+ANALYSIS_PURE = ("book", "holm", "policies", "progress", "scoring", "tolerance")
 
 
 def name_of(path: Path) -> str:

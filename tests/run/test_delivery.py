@@ -112,6 +112,18 @@ class TestTelling:
             assert len(engine.notices(run_id)) == 0
             assert engine.wait_delivered(0)
 
+    def test_is_on_record(self, journal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was waited for is on record as well, however long results are gathered."""
+        monkeypatch.setattr("pyflow.run.notekeeping.GATHER_S", 0.1)
+
+        with pyflow.Engine(journal=journal, notifiers=[Ear()]) as engine:
+            run_id = engine.execute(shop()).run_id
+            assert engine.wait_delivered()
+
+            told = engine.notices(run_id).query(kind="notified")
+
+        assert [record.data["result"] for record in told] == ["delivered"] * len(ROLLED_BACK)
+
     def test_is_no_run(self, journal: Any) -> None:
         """What was told is no run: it is not listed, and not resumed."""
         with pyflow.Engine(journal=journal, notifiers=[Ear()]) as engine:

@@ -264,7 +264,7 @@ class Deliverer:
         with self._guard:
             if self._thread is None:
                 return True
-            if self._pending or self._looking:
+            if self._pending or self._looking or not self._notes.is_done:
                 return False
             return all(post.is_idle for post, _ in list(self._posts.values()))
 

@@ -552,7 +552,7 @@ class Engine(Asking):
         return AuditTrail(self.journal.read(ledger_of(run_id)))
 
     def wait_delivered(self, timeout: Span = "30s") -> bool:
-        """Block until everything is told that there is to tell; return whether that is so.
+        """Block until everything is told and on record that there is to tell; return whether it is.
 
         Args:
             timeout: How long to wait for it, at most.

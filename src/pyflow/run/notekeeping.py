@@ -32,9 +32,12 @@ class Notekeeper:
         self._journal = journal
         self._waiting: list[tuple[Batch, Callable[[BaseException], None]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.is_done = True
+        """Whether everything is recorded that was put here."""
 
     def put(self, batch: Batch, failed: Callable[[BaseException], None]) -> None:
         """Have *batch* recorded soon; *failed* is called where that cannot be done."""
+        self.is_done = False
         self._waiting.append((batch, failed))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.flush)
@@ -45,8 +48,11 @@ class Notekeeper:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
+        if waiting:
+            self._record(waiting)
+        self.is_done = not self._waiting
+
+    def _record(self, waiting: list[tuple[Batch, Callable[[BaseException], None]]]) -> None:
         outcomes = self._append([batch for batch, _ in waiting])
         for (_, failed), outcome in zip(waiting, outcomes, strict=True):
             if isinstance(outcome, BaseException):

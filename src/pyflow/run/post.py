@@ -125,6 +125,7 @@ class Post:
         ledger = Ledger(self._journal.read(ledger_of(self.run_id)))
         if not ledger.is_open:
             self._note([NotificationsOpened([route.name for route in self._routes])])
+            self._notes.flush()  # before anything is told: from here on, somebody will tell the rest
         records = self._journal.read(self.run_id, after=ledger.closed_at)
         return None if self.over and ledger.closed_at and not records else ledger
 
