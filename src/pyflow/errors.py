@@ -22,14 +22,16 @@
     │   └── RunAlive                        the run that asks for it is alive elsewhere
     ├── PlatformError                       a platform could not be observed or changed
     ├── RouterError                         weights could not be read or set
+    ├── NeedsDecision                       what has failed is a question to a person
     ├── RolloutError                        a step of a rollout cannot be taken safely
     │   ├── CheckFailed                     a check did not say that all is well
-    │   └── ForeignChange                   somebody else changed weights or versions meanwhile
+    │   ├── ForeignChange (also NeedsDecision) somebody else changed weights or versions
+    │   └── Unconfirmed (also NeedsDecision) a change did not show after bounded tries
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     ├── HTTPError                           a request gave no usable answer
     ├── MetricError                         a source of metrics gave no usable answer
     └── AnalysisFailed                      an analysis says that a rollout must not go on
-        └── AnalysisHeld                    it cannot say that it may, and asks for a person
+        └── AnalysisHeld (also NeedsDecision) it cannot say that it may, and asks for a person
 
     RunStopping (BaseException)             a wait was cut short because the run is stopping
 
@@ -64,6 +66,7 @@ __all__ = [
     "LockLost",
     "LockMoved",
     "MetricError",
+    "NeedsDecision",
     "Phase",
     "PlatformError",
     "PollTimeout",
@@ -81,6 +84,7 @@ __all__ = [
     "TamperedJournal",
     "TaskError",
     "TaskTimeout",
+    "Unconfirmed",
     "nearest",
     "shown",
 ]
@@ -336,8 +340,19 @@ class RouterError(PyflowError):
         super().__init__(f"{service}: {reason}")
 
 
+class NeedsDecision(PyflowError):
+    """What has failed is a question to a person: the run is held, whatever ``on_failure=`` says.
+
+    Raise it, or an error of your own that is one, where neither to go on nor
+    to roll back is known to be safe. It counts as a failure first: it is
+    retried and repaired like any other, and a task that handles failures may
+    handle it. Raised by an undo it is a failure of that undo, whose effect is
+    then in the residue.
+    """
+
+
 class RolloutError(PyflowError):
-    """A step of a rollout cannot be taken safely, or did not come about; the text names what is there."""
+    """A step of a rollout cannot be taken safely, or did not come about; the text says what is there."""
 
 
 class CheckFailed(RolloutError):
@@ -348,11 +363,12 @@ class CheckFailed(RolloutError):
         super().__init__(message)
 
 
-class ForeignChange(RolloutError):
+class ForeignChange(RolloutError, NeedsDecision):
     """Weights or versions are not those that this run left: somebody else changed them.
 
-    Nothing was overwritten. `seen` is what is there, `expected` what this run
-    had verified last.
+    Nothing was overwritten, and the run is held. `seen` is what is there,
+    `expected` what this run had verified last. Contrast `Unconfirmed`: there,
+    nobody else is known to have had a hand in it.
     """
 
     def __init__(self, service: str, *, what: str, seen: object, expected: object) -> None:
@@ -363,6 +379,13 @@ class ForeignChange(RolloutError):
             f"{service}: {what} are {shown(seen)}, and this run left {shown(expected)}; somebody "
             "else changed them, and nothing was overwritten"
         )
+
+
+class Unconfirmed(RolloutError, NeedsDecision):
+    """A platform or router did not show what it was asked for, after a bounded number of tries.
+
+    The text names what is there now, and the run is held.
+    """
 
 
 class SecretError(PyflowError, ValueError):
@@ -410,7 +433,7 @@ class AnalysisFailed(PyflowError):
         super().__init__(message)
 
 
-class AnalysisHeld(AnalysisFailed):
+class AnalysisHeld(AnalysisFailed, NeedsDecision):
     """An analysis cannot say that a rollout may go on, and asks for a person to decide.
 
     Contrast `AnalysisFailed` itself: there, what was measured is reason enough.

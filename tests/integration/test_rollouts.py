@@ -15,9 +15,11 @@ import pytest
 
 import pyflow
 from pyflow import probes
+from pyflow.analysis import Compare, Sequential, replay
+from pyflow.metrics import HAProxyStats
 from pyflow.platforms import LocalProcesses
 from pyflow.routers import HAProxy
-from pyflow.strategies import blue_green, canary
+from pyflow.strategies import Step, blue_green, canary
 from support import shop_deployment
 from support.load import Answers, load, measure
 from support.proxies import HAProxyServer, run
@@ -143,6 +145,56 @@ class TestCanary:
 
         assert 0 < len(answers.failures) <= 0.2 * 0.2 * answers.requests + 2
         assert asyncio.run(shop.versions()) == {"1.0": 2}
+
+    def compare(self, shop: Shop, **options: Any) -> Compare:
+        """Return a comparison of error rates on the counters that HAProxy keeps by itself."""
+        source = HAProxyStats(str(shop.server.socket), backend="shop")
+        given: dict[str, Any] = {"max_increase": 0.05, "interval": "500ms", "name": "errors"}
+        queries = ("errors $version-*", "requests $version-*")
+        return Compare(source, *queries, judge_with=Sequential(), **{**given, **options})
+
+    def test_is_judged_by_the_proxy(self, shop: Shop) -> None:
+        """The sequential judge finds on HAProxy's own counters that 20 % fail, long before the bake is over."""
+        share, failing = 0.2, 0.2
+
+        async def deploy(answers: Answers) -> None:
+            given: dict[str, Any] = {"steps": [share * 100, 100], "bake": "5m"}
+            workflow = canary(
+                "shop",
+                "2.0bad",
+                **shop.ports,
+                **given,
+                checks=[self.compare(shop)],
+                backoff=BACKOFF,
+            )
+            with pyflow.Engine() as engine:
+                result = await engine.run(workflow)
+            assert result.status == "rolled_back", result.error
+            assert "errors: fail: the canary is" in str(result.error)
+            assert result.metrics.wall_s < 60
+            assert all(one.is_same for one in replay(result.audit_trail))
+
+        answers = asyncio.run(shop.under_load(deploy))
+
+        allowed = share * failing * answers.requests
+        assert 0 < len(answers.failures) <= allowed + 3 * allowed**0.5
+        assert asyncio.run(shop.versions()) == {"1.0": 2}
+        assert asyncio.run(shop.router.weights("shop")) == {"1.0": 100.0}
+
+    def test_lets_a_good_version_through(self, shop: Shop) -> None:
+        """A version that is no worse passes by the same judge, and no request fails."""
+
+        async def deploy(answers: Answers) -> None:
+            steps = [Step(50, bake="8s", checks=[self.compare(shop, max_increase=0.2)]), 100]
+            workflow = canary("shop", "2.0", **shop.ports, steps=steps, backoff=BACKOFF)
+            with pyflow.Engine() as engine:
+                result = await engine.run(workflow)
+            assert result.status == "succeeded", result.error
+
+        answers = asyncio.run(shop.under_load(deploy))
+
+        assert answers.failures == []
+        assert asyncio.run(shop.versions()) == {"2.0": 2}
 
 
 class TestKilled:

@@ -18,6 +18,7 @@ from pyflow.testing import (
     applied_then_fails,
     explore,
     fails,
+    lies,
     replay,
     simulate,
     stale,
@@ -32,9 +33,12 @@ from support.rollouts import (
     NEW,
     OLD,
     STRATEGIES,
+    at,
+    decide,
     make_blue_green,
     make_canary,
     open_shop,
+    roll_back,
 )
 
 each = pytest.mark.parametrize("name", STRATEGIES)
@@ -157,22 +161,52 @@ class TestEveryStrategy:
         assert "is unknown" in str(simulation.error)
 
     @each
-    def test_gives_up_on_a_broken_router(self, name: str) -> None:
-        """A router that never confirms is tried a bounded number of times, and what is there is named."""
+    @pytest.mark.parametrize("behaviour", [fails(ConnectionError), lies()])
+    def test_holds_at_a_broken_router(self, name: str, behaviour: Any) -> None:
+        """A router that never confirms is tried a bounded number of times; then a person is asked."""
         world = open_shop()
-        world.router.on("set_weights", fails(ConnectionError))
+        world.router.on("set_weights", behaviour)
 
         simulation = simulate(STRATEGIES[name](world), world=world)
 
-        assert simulation.status == "rolled_back"
-        assert world.router.counts["set_weights"] == 7 + 1  # once on the way back, and it is so
+        assert simulation.status == "held"
+        assert world.router.counts["set_weights"] == 7
         assert "after 7 tries there are not the weights" in str(simulation.error)
         assert "Now instances are" in str(simulation.error)
         assert "weights are {'1.0': 100.0}" in str(simulation.error)
+        assert simulation.elapsed.total_seconds() < 300
+
+    @each
+    @pytest.mark.parametrize("behaviour", [fails(ConnectionError), lies()])
+    def test_holds_at_a_broken_platform(self, name: str, behaviour: Any) -> None:
+        """So is a platform that never confirms, and nothing has been sent to the new version by then."""
+        world = open_shop()
+        world.platform.on("scale", behaviour)
+
+        simulation = simulate(STRATEGIES[name](world), world=world)
+
+        assert simulation.status == "held"
+        assert "Now instances are {'1.0': 4} and weights are {'1.0': 100.0}" in str(
+            simulation.error
+        )
+        assert world.facts() == BEFORE
+
+    @each
+    @pytest.mark.parametrize("then", ["retry", "roll_back"])
+    def test_goes_on_as_a_person_says(self, name: str, then: str) -> None:
+        """A held rollout can be tried again once the router works, or taken back."""
+        world = open_shop()
+        world.router.on("set_weights", fails(ConnectionError, times=7))
+
+        simulation = simulate(STRATEGIES[name](world), world=world, operator=decide(then))
+
+        assert "held" in simulation.states()
+        assert simulation.status == ("succeeded" if then == "retry" else "rolled_back")
+        assert world.facts() == (AFTER if then == "retry" else BEFORE)
 
     @each
     def test_names_what_it_cannot_see(self, name: str) -> None:
-        """Where nobody answers any more, the error says so, and what is left is residue."""
+        """Where nobody answers any more, the question says so; without a way back, what is left is residue."""
         world = open_shop()
         world.at(
             "35s",
@@ -186,9 +220,10 @@ class TestEveryStrategy:
             ],
         )
 
-        simulation = simulate(STRATEGIES[name](world), world=world)
+        simulation = simulate(STRATEGIES[name](world), world=world, operator=at(3600, roll_back))
 
         assert simulation.status == "rollback_failed"
+        assert "instances are unknown" in str(simulation.error)
         assert "instances are unknown" in str(simulation.recovery_errors)
         assert simulation.residue
 
@@ -204,9 +239,44 @@ class TestForeignChanges:
 
         simulation = simulate(STRATEGIES[name](world), world=world)
 
-        assert simulation.status == "rollback_failed"
+        assert simulation.status == "held"
         assert "somebody else changed them" in str(simulation.error)
         assert dict(world.services["shop"].now.weights) == theirs
+
+    @each
+    def test_survive_a_rollback(self, name: str) -> None:
+        """A rollback that meets a foreign change overwrites it neither: it leaves residue."""
+        world = open_shop()
+        theirs = {OLD: 60.0, NEW: 40.0}
+        world.at("80s", lambda: world.apply_weights("shop", theirs))
+
+        simulation = simulate(STRATEGIES[name](world), world=world, operator=at(3600, roll_back))
+
+        assert simulation.status == "rollback_failed"
+        assert "somebody else changed them" in str(simulation.recovery_errors)
+        assert dict(world.services["shop"].now.weights) == theirs
+        assert simulation.residue
+
+    @each
+    @pytest.mark.parametrize("then", ["retry", "roll_back"])
+    def test_are_over_once_they_are_taken_back(self, name: str, then: str) -> None:
+        """Where whoever made it takes it back, the rollout goes on, or back, as a person says."""
+        world = open_shop()
+        ours: dict[str, float] = {}
+
+        def interfere() -> None:
+            ours.update(world.services["shop"].now.weights)
+            world.apply_weights("shop", {OLD: 60.0, NEW: 40.0})
+
+        world.at("80s", interfere)
+        world.at("1h", lambda: world.apply_weights("shop", ours))
+
+        simulation = simulate(
+            STRATEGIES[name](world), world=world, operator=decide(then, after_s=7200)
+        )
+
+        assert simulation.status == ("succeeded" if then == "retry" else "rolled_back")
+        assert world.facts() == (AFTER if then == "retry" else BEFORE)
 
     @each
     def test_of_versions_are_left_alone(self, name: str) -> None:
@@ -216,18 +286,19 @@ class TestForeignChanges:
 
         simulation = simulate(STRATEGIES[name](world), world=world)
 
-        assert simulation.status == "rollback_failed"
+        assert simulation.status == "held"
         assert "['1.0', '2.0', '3.0']" in str(simulation.error)
         assert world.services["shop"].counts()["3.0"] == 2
 
     @each
-    def test_hold_where_that_is_asked_for(self, name: str) -> None:
-        """With on_failure="hold" the run waits for a person, with everything as it is."""
+    @pytest.mark.parametrize("policy", ["hold", "stop", "continue"])
+    def test_hold_whatever_is_asked_for(self, name: str, policy: Any) -> None:
+        """Whatever on_failure= says, the run waits for a person, with everything as it is."""
         world = open_shop()
         theirs = {OLD: 60.0, NEW: 40.0}
         world.at("80s", lambda: world.apply_weights("shop", theirs))
 
-        simulation = simulate(STRATEGIES[name](world, on_failure="hold"), world=world)
+        simulation = simulate(STRATEGIES[name](world, on_failure=policy), world=world)
 
         assert simulation.status == "held"
         assert dict(world.services["shop"].now.weights) == theirs

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn
 
 from pyflow import AsyncContext, AsyncRecoveryContext, Context, Reading, RecoveryContext, Secret
-from pyflow.errors import TaskTimeout
+from pyflow.errors import TaskTimeout, Unconfirmed
 from pyflow.record.events import MeasurementTaken
 
 FOREVER = 3_600
@@ -291,6 +291,10 @@ async def break_down_async() -> NoReturn:
 
 async def leave() -> NoReturn:
     sys.exit("enough")
+
+
+def raise_question() -> NoReturn:
+    raise Unconfirmed("after 7 tries it is not so")
 
 
 def raise_much() -> NoReturn:

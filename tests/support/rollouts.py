@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pyflow
 from pyflow.define.workflow import Workflow
 from pyflow.strategies import blue_green, canary
 from pyflow.testing import World
@@ -46,3 +48,34 @@ EFFECTS = {
     "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
 }
 """The points at which capacity and weight are changed for the first time."""
+
+
+def at(span_s: float, do: Callable[[pyflow.Run], object]) -> Callable[[pyflow.Run], Any]:
+    """Return an operator who does something after a while."""
+
+    async def operator(run: pyflow.Run) -> None:
+        await asyncio.sleep(span_s)
+        do(run)
+
+    return operator
+
+
+def roll_back(run: pyflow.Run) -> None:
+    run.roll_back(by="ann", reason="it looks bad")
+
+
+def decide(then: str, *, after_s: float = 0) -> Callable[[pyflow.Run], Any]:
+    """Return an operator who says what is to be done about what a run is held for."""
+
+    async def operator(run: pyflow.Run) -> None:
+        held = await run
+        assert held.status == "held"
+        assert held.metrics.wall_s < 300
+        await asyncio.sleep(after_s)
+        [task] = [name for name, task in held.tasks.items() if task.status == "failed"]
+        if then == "retry":
+            run.retry(task, by="ann")
+        else:
+            run.roll_back(by="ann")
+
+    return operator

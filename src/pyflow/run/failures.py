@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from pyflow.errors import AnalysisHeld, CodecError, PyflowError, RunStopping, TaskTimeout
+from pyflow.errors import CodecError, NeedsDecision, PyflowError, RunStopping, TaskTimeout
 from pyflow.frozen import frozen
 from pyflow.record.events import ErrorInfo
 from pyflow.run.inputs import Failure
@@ -60,7 +60,7 @@ def failure(
         final=_qualified(CodecError) in seen.kinds,
         stopped=_qualified(RunStopping) in seen.kinds,
         leftover=leftover,
-        asks=_qualified(AnalysisHeld) in seen.kinds,
+        asks=_qualified(NeedsDecision) in seen.kinds,
     )
 
 

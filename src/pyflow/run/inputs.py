@@ -44,7 +44,7 @@ class Failure:
     """Whether a thread is still running what timed out."""
 
     asks: bool = False
-    """Whether a person is asked to decide, as by an analysis that is unsure."""
+    """Whether a person is asked to decide, by an error that is a `NeedsDecision`."""
 
 
 # Happenings -------------------------------------------------------------------------------

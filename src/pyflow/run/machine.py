@@ -295,7 +295,7 @@ class Machine:
                 self._unhandled(name)
 
     def _unhandled(self, name: str) -> None:
-        policy = "hold" if self.state.tasks[name].asks else self.plan.on_failure
+        policy = "hold" if self.state.tasks[name].needs_decision else self.plan.on_failure
         if policy == "rollback":
             self.raise_intent("rollback", f"{name} failed", task=name)
         elif policy == "hold":

@@ -105,6 +105,11 @@ class TaskState:
         return "neutral"
 
     @property
+    def needs_decision(self) -> bool:
+        """Whether its failure, or that of an item, is a question to a person."""
+        return self.asks or any(item.asks for item in self.items or ())
+
+    @property
     def is_asking(self) -> bool:
         """Whether it is a question that waits for its answer."""
         return self.node.task.approval is not None and self.status == "running"
@@ -240,6 +245,7 @@ class RunState:
         state = self.tasks[event.task]
         state.move("running")
         state.attempt = event.attempt
+        state.asks = False
         state.reason = event.reason
 
     def _task_succeeded(self, event: ev.TaskSucceeded) -> None:

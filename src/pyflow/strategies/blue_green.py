@@ -56,7 +56,8 @@ def blue_green(
         switch: All traffic ``at_once``, or ``gradual``, or these percentages
             of it, of which the last is 100.
         bake: How long to wait before the switch is judged.
-        post_checks: What has to be well after that.
+        post_checks: What has to be well then. Checks of an analysis measure
+            while it bakes, for as long as it does unless they say how often.
         keep_old_for: How long the old version is kept for an instant way back.
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
@@ -79,12 +80,11 @@ def blue_green(
         backoff=backoff,
     )
     rollout.deploy("deploy_preview")
-    rollout.check("check_preview", preview_checks)
+    rollout.judge("preview", None, "check_preview", preview_checks)
     rollout.approve("approve_switch", approval)
     for pct in _percentages(switch):
         rollout.shift("switch" if pct == 100 else f"switch_{pct:g}".replace(".", "_"), pct)
-    rollout.bake("bake", bake)
-    rollout.check("confirm", post_checks)
+    rollout.judge("bake", bake, "confirm", post_checks)
     rollout.bake("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow

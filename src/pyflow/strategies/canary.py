@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyflow.errors import DefinitionError, shown
+from pyflow.strategies.measuring import is_comparison
 from pyflow.strategies.rollout import BACKOFF, Rollout
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def canary(
         steps: Rising percentages of the traffic, of which the last is 100;
             each a number, or a `Step` with more to say.
         bake: How long to wait at each step before it is judged.
-        checks: What has to be well at each step after that.
+        checks: What has to be well at each step. Checks of an analysis measure
+            while it bakes, for as long as it does unless they say how often;
+            those that compare the versions do so up to the last step, at which
+            there is nothing to compare with. All others are made after it.
         instances: Full capacity; as many as the old version has, unless given.
         keep_old_for: How long the old version is kept for an instant way back.
         ready_within: How long instances may take to become ready.
@@ -102,12 +106,19 @@ def canary(
         label = f"{step.weight_pct:g}".replace(".", "_")
         rollout.deploy(f"scale_{label}", step.weight_pct, instances=step.instances)
         rollout.shift(f"shift_{label}", step.weight_pct)
-        rollout.bake(f"bake_{label}", bake if step.bake is None else step.bake)
-        rollout.check(f"check_{label}", checks if step.checks is None else step.checks)
+        span = bake if step.bake is None else step.bake
+        rollout.judge(f"bake_{label}", span, f"check_{label}", _checks_of(step, checks))
         rollout.approve(f"approve_{label}", step.approval)
     rollout.bake("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow
+
+
+def _checks_of(step: Step, checks: Sequence[Check]) -> list[Check]:
+    """Return what is checked at *step*; with all of the traffic there is nothing to compare with."""
+    if step.checks is not None:
+        return list(step.checks)
+    return [check for check in checks if step.weight_pct < 100 or not is_comparison(check)]
 
 
 def _steps(given: Sequence[AnyStep]) -> list[Step]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow import probes
-from pyflow.errors import ForeignChange, PollTimeout, RolloutError, shown
+from pyflow.errors import ForeignChange, PollTimeout, RolloutError, Unconfirmed, shown
 from pyflow.protocols import ServiceState
 from pyflow.strategies.ground import counts, is_same, needed, ready
 
@@ -79,7 +79,8 @@ class Hands:
         Raises:
             ForeignChange: Versions or weights are none that this rollout left.
             PollTimeout: They did not become ready in time.
-            RolloutError: It still gets traffic, or it did not come about.
+            RolloutError: It still gets too much traffic for that.
+            Unconfirmed: It did not come about.
         """
         change = _Change(ctx, f"{self.service} instances {version}", instances)
 
@@ -160,8 +161,8 @@ class Hands:
 
         Raises:
             ForeignChange: Versions or weights are none that this rollout left.
-            RolloutError: A version that is to get more is not ready, or it did
-                not come about.
+            PollTimeout: A version that is to get more did not become ready in time.
+            Unconfirmed: It did not come about.
         """
         change = _Change(ctx, f"{self.service} weights", dict(target))
 
@@ -228,8 +229,8 @@ class Hands:
         """Make *attempt* until it says that *what* is so, a bounded number of times.
 
         Raises:
-            RolloutError: It did not, or the last error if there was one; the
-                text says what is there now.
+            RolloutError: The last try said that it must not be made.
+            Unconfirmed: It did not come about; the text says what is there now.
         """
         trouble: Exception | None = None
         for number in range(1, TRIES + 1):
@@ -243,11 +244,11 @@ class Hands:
                 trouble = error
             if 1 < number < TRIES:  # the second try comes at once: most troubles are one answer
                 await ctx.sleep(self.backoff.delay_s(number - 1, 1.0))
-        there = await self._described()
-        if isinstance(trouble, ForeignChange):
+        if isinstance(trouble, RolloutError):
             raise trouble
+        there = await self._described()
         reason = "" if trouble is None else f": {trouble or shown(trouble)}"
-        raise RolloutError(
+        raise Unconfirmed(
             f"{self.service}: after {TRIES} tries there are not {what}{reason}. {there}"
         ) from trouble
 

@@ -13,6 +13,7 @@ from collections.abc import Callable as Function
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pyflow.analysis.checks.base import Check as AnalysisCheck
 from pyflow.define.policies import Retry
 from pyflow.define.workflow import Workflow
 from pyflow.errors import CheckFailed, DefinitionError, RolloutError, shown
@@ -20,9 +21,10 @@ from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
 from pyflow.strategies.ground import Survey, needed, split, surveyed
+from pyflow.strategies.measuring import Measuring, fitted, is_comparison, measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pyflow.define.policies import OnFailure
     from pyflow.protocols import Platform, Router
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKOFF", "Check", "Rollout"]
 
-Check: TypeAlias = Probe | Function[..., Any]
-"""A probe, which has to read healthy, or a task function, which has to return."""
+Check: TypeAlias = Probe | AnalysisCheck | Function[..., Any]
+"""A probe, which has to read healthy; a check of an analysis, which has to
+pass; or a task function, which has to return."""
 
 BACKOFF = Backoff("1s", ceiling="15s")
 UNDO_RETRY = Retry(3, backoff=Backoff("5s", ceiling="30s"))
@@ -114,17 +117,51 @@ class Rollout:
                 fn = partial(_bake, span_s=span_s)
                 self._add(name, fn, effect=False, timeout=2 * span_s + SPARE_S)
 
-    def check(self, name: str, checks: Iterable[Check]) -> None:
-        """Have every one of *checks* say that all is well; they are made at the same time."""
+    def judge(self, bake: str, span: Span | None, name: str, checks: Iterable[Check]) -> None:
+        """Wait for *span*, measure meanwhile, and have all other *checks* made after it."""
+        given, before = list(checks), self._before
+        analysed = self._analysed(name, given)
+        others = [check for check in given if not isinstance(check, AnalysisCheck)]
+        count = len(others) + bool(analysed)
+        self.bake(bake, span)
+        ends = self._make(name, others, count)
+        if analysed:
+            self._before = before
+            span_s = 0.0 if span is None else seconds(span, zero=True)
+            fn = Measuring(self._hands.version, fitted(analysed, span_s))
+            task = name if count == 1 else f"{name}_{count}"
+            self._add(task, fn, effect=False, timeout=self._check_s + span_s)
+            ends = (task,) if ends == before else (*ends, task)
+        self._before = ends
+
+    def _make(
+        self, name: str, checks: Sequence[Probe | Function[..., Any]], count: int
+    ) -> tuple[str, ...]:
+        """Add *checks* beside one another, of *count* in all, and return what comes last now."""
         before, names = self._before, list[str]()
-        given = list(checks)
-        for number, check in enumerate(given, start=1):
+        for number, check in enumerate(checks, start=1):
             fn = partial(_read, probe=check) if isinstance(check, Probe) else check
             self._before = before
-            task = name if len(given) == 1 else f"{name}_{number}"
+            task = name if count == 1 else f"{name}_{number}"
             self._add(task, fn, effect=False, timeout=self._check_s)
             names.append(task)
-        self._before = tuple(names) or before
+        return tuple(names) or before
+
+    def _analysed(self, name: str, checks: Sequence[Check]) -> list[AnalysisCheck]:
+        """Return the checks that measure.
+
+        Raises:
+            DefinitionError: One compares versions of which one has no traffic.
+        """
+        found, pct = measured(checks), self._ladder[-1]
+        if pct in (0, 100) and any(map(is_comparison, found)):
+            names = ", ".join(repr(check.name) for check in found if is_comparison(check))
+            problem = (
+                f"{name}: {names} compares the versions, and at {pct:g} % one of them has no "
+                "traffic; compare at a step between, or give a Threshold"
+            )
+            raise DefinitionError(self.workflow.name, [problem])
+        return found
 
     def approve(self, name: str, question: str | None) -> None:
         """Ask people before it goes on."""

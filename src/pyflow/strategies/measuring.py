@@ -1,0 +1,88 @@
+"""Checks of `pyflow.analysis` in a rollout: which versions they are about, and for how long.
+
+A rollout knows the new version, and finds out the old one; it knows how long
+a step bakes. So it fills both in, and measures while the step bakes instead
+of after it: a version that fails is found as soon as it can be.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pyflow.analysis.checks.base import Check
+from pyflow.analysis.running import analysis
+from pyflow.errors import DefinitionError
+from pyflow.spans import seconds
+from pyflow.strategies.ground import Survey  # noqa: TC001 - an annotation that is read when it runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pyflow.run.context import AsyncContext
+
+__all__ = ["Measuring", "fitted", "is_comparison", "measured"]
+
+LATE_S = 1e-6
+"""What a span may be short of a whole number of intervals, in seconds: rounding."""
+
+
+class Measuring:
+    """A task function: an analysis of *version* by *checks*.
+
+    Raises:
+        DefinitionError: The checks make no analysis.
+    """
+
+    def __init__(self, version: str, checks: Sequence[Check]) -> None:
+        self._version = version
+        self._checks = tuple(checks)
+        analysis(self._checks, canary=version, baseline="found out by the survey")
+
+    async def __call__(self, ctx: AsyncContext, survey: Survey) -> dict[str, Any]:
+        """Measure until the checks have come to something."""
+        measure = analysis(self._checks, canary=self._version, baseline=survey.stable)
+        return await measure(ctx)
+
+
+def measured(checks: Iterable[object]) -> list[Check]:
+    """Return those of *checks* that are checks of an analysis."""
+    return [check for check in checks if isinstance(check, Check)]
+
+
+def is_comparison(check: object) -> bool:
+    """Whether *check* needs both versions under traffic."""
+    return isinstance(check, Check) and check.cumulative
+
+
+def fitted(checks: Sequence[Check], bake_s: float) -> list[Check]:
+    """Return *checks* with what a bake of *bake_s* seconds leaves open filled in.
+
+    One that measures once does so at its end. Where none says how often it
+    measures, each does so for as long as it lasts; otherwise those that do not
+    say go on until the others are done, as in any analysis.
+
+    Raises:
+        DefinitionError: It is too short for one measurement.
+    """
+    if not bake_s:
+        return list(checks)
+    endless = all(check.rules.count is None for check in checks)
+    return [_fitted(check, bake_s, endless=endless) for check in checks]
+
+
+def _fitted(check: Check, bake_s: float, *, endless: bool) -> Check:
+    if check.interval is None:
+        return check if check.initial_delay else replace(check, initial_delay=bake_s)
+    if not endless:
+        return check
+    left_s = bake_s - seconds(check.initial_delay, zero=True) + LATE_S
+    count = math.floor(left_s / seconds(check.interval)) + (not check.cumulative)
+    if count < 1:
+        problem = (
+            f"a bake of {bake_s:g} s is too short for one measurement at "
+            f"interval={check.interval!r}; bake longer, or give count="
+        )
+        raise DefinitionError(f"check {check.name!r}", [problem])
+    return replace(check, count=count)
