@@ -18,7 +18,7 @@ def hands(world: World) -> Hands:
 
 class TestScale:
     def test_keeps_what_the_weight_needs(self) -> None:
-        """Capacity below what a version's weight needs is refused, though the template asks for it."""
+        """Capacity below what a version's weight needs is refused, and that is no question to anybody."""
         world = open_shop()
         workflow = pyflow.Workflow("careless")
 
@@ -31,6 +31,7 @@ class TestScale:
         assert "1.0 still gets 100 % of the traffic, and 3 instances are too few" in str(
             simulation.error
         )
+        assert simulation.status == "rolled_back"
         assert simulation.history == ()
 
 
