@@ -1,6 +1,6 @@
 """Every shipped strategy in its canonical form, under all single faults and all pairs of them.
 
-python benchmarks/strategies.py [canary | blue_green | rolling]
+python benchmarks/strategies.py [canary | blue_green]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from pyflow import Backoff, Workflow
-from pyflow.strategies import blue_green, canary, rolling
+from pyflow.strategies import blue_green, canary
 from pyflow.testing import World, explore
 
 LIMIT_S = 60
@@ -18,7 +18,6 @@ STRATEGIES = {
         "shop", "2.0", **ports, preview_checks=[world.probe("shop", "2.0")], bake="1m"
     ),
     "canary": lambda _, ports: canary("shop", "2.0", **ports, steps=[25, 50, 100]),
-    "rolling": lambda _, ports: rolling("shop", "2.0", **ports, instances=4, max_surge=2),
 }
 
 

@@ -105,6 +105,23 @@ class TestBlueGreen:
         assert set(answers.by_version) == {"1.0", "2.0"}
         assert asyncio.run(shop.versions()) == {"2.0": 2}
 
+    def test_one_after_another(self, shop: Shop) -> None:
+        """There and back again and there: servers that are gone and come back cost no request either."""
+
+        async def deploy(answers: Answers) -> None:
+            with pyflow.Engine() as engine:
+                for version in ("2.0", "1.0", "2.0", "1.0"):
+                    result = await engine.run(
+                        blue_green("shop", version, **shop.ports, bake="200ms", backoff=BACKOFF)
+                    )
+                    assert result.status == "succeeded", result.error
+            assert shop.server.process.poll() is None
+
+        answers = asyncio.run(shop.under_load(deploy))
+
+        assert answers.failures == []
+        assert asyncio.run(shop.versions()) == {"1.0": 2}
+
     def test_loses_no_request_on_the_way_back(self, shop: Shop) -> None:
         """A version that turns out bad after the switch is taken back, and that costs no request."""
 
@@ -121,6 +138,25 @@ class TestBlueGreen:
         assert set(answers.by_version) == {"1.0", "2.0"}
         assert asyncio.run(shop.versions()) == {"1.0": 2}
         assert asyncio.run(shop.router.weights("shop")) == {"1.0": 100.0}
+
+
+class TestProxy:
+    def test_outlives_instances_that_go_under_load(self, shop: Shop) -> None:
+        """HAProxy stays up where instances that had traffic are gone, though it could not delete them safely."""
+
+        async def lose(answers: Answers) -> None:
+            await run(shop.platform, "2.0", 1)
+            await shop.router.set_weights("shop", {"1.0": 50, "2.0": 50})
+            await answers.wait(100)
+            await shop.platform.scale("shop", "1.0", 1)
+            await answers.wait(50)
+            await shop.router.set_weights("shop", {"2.0": 100})
+            await answers.wait(200)
+            assert shop.server.process.poll() is None
+
+        answers = asyncio.run(shop.under_load(lose))
+
+        assert answers.by_version["2.0"] > 200
 
 
 class TestCanary:

@@ -105,7 +105,7 @@ class TestSetWeights:
         assert fake.servers["x"].weight == 0
 
     def test_follows_instances(self, tmp_path: Path) -> None:
-        """Instances are added as servers, and those that are gone are taken away."""
+        """Instances are added as servers; those that are gone get nothing, and come back where they are."""
         fake = FakeHAProxy({"1.0-1": Server(1), "1.0-2": Server(1)})
         where = {"1.0": {"1.0-1": ("h", 81)}, "2.0": {"2.0-1": ("h", 91), "2.0-2": ("h", 92)}}
 
@@ -116,10 +116,37 @@ class TestSetWeights:
 
         assert with_fake(tmp_path, fake, shift) == {"1.0": 50.0, "2.0": 50.0}
         assert fake.servers == {
-            "1.0-1": Server(2),
+            "1.0-1": Server(2, port=81),
+            "1.0-2": Server(0, admin=1),
             "2.0-1": Server(1, port=91),
             "2.0-2": Server(1, port=92),
         }
+
+    def test_finds_instances_that_moved(self, tmp_path: Path) -> None:
+        """An instance that came back elsewhere under its name gets the traffic there, and so once only."""
+        fake = FakeHAProxy({"1.0-1": Server(1, port=81), "2.0-1": Server(0, admin=1, port=91)})
+        where = {"1.0": {"1.0-1": ("127.0.0.1", 81)}, "2.0": {"2.0-1": ("127.0.0.2", 99)}}
+
+        async def shift(socket: Path) -> None:
+            router = HAProxy(socket, "shop", addresses=lambda _, version: where[version])
+            await router.set_weights("shop", {"1.0": 50, "2.0": 50})
+
+        with_fake(tmp_path, fake, shift)
+
+        assert fake.servers["2.0-1"] == Server(1, port=99)
+        assert [c for c in fake.commands if "addr" in c] == [
+            "set server shop/2.0-1 addr 127.0.0.2 port 99"
+        ]
+
+    def test_says_where_a_server_stays(self, tmp_path: Path) -> None:
+        """A server that cannot be moved gets no traffic."""
+        fake = FakeHAProxy({"1.0-1": Server(1), "2.0-1": Server(0, port=91)})
+        fake.answer = lambda c: "Permission denied\n\n" if "addr" in c else None
+        router = lambda s: HAProxy(s, "shop", addresses=lambda *_: {"2.0-1": ("127.0.0.1", 9)})  # noqa: E731
+
+        with pytest.raises(RouterError, match=r"refused .*Permission denied"):
+            with_fake(tmp_path, fake, lambda s: router(s).set_weights("shop", {"2.0": 100}))
+        assert fake.servers["2.0-1"].weight == 0
 
     @pytest.mark.parametrize("found", [{}, {"a;b": ("h", 1)}], ids=["none", "misnamed"])
     def test_needs_instances(self, tmp_path: Path, found: dict[str, tuple[str, int]]) -> None:

@@ -54,9 +54,12 @@ class FakeHAProxy:
                 return "New server registered.\n\n"
             case ["enable", "health", path] if self.name(path) in self.servers:
                 return "\n"
-            case ["del", "server", path] if self.name(path) in self.servers:
-                del self.servers[self.name(path)]
-                return "Server deleted.\n"
+            case ["set", "server", path, "addr", _, "port", port] if (
+                self.name(path) in self.servers
+            ):
+                there = self.servers[self.name(path)]
+                before, there.port = there.port, int(port)
+                return f"no need to change the addr, port changed from '{before}' to '{port}'\n\n"
             case ["set", "server", path, "weight", weight] if self.name(path) in self.servers:
                 if not 0 <= int(weight) <= 256:
                     return "Absolute weight can only be between 0 and 256 inclusive.\n\n"

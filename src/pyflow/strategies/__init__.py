@@ -2,7 +2,6 @@
 
 from pyflow.strategies.blue_green import blue_green
 from pyflow.strategies.canary import Step, canary
-from pyflow.strategies.rolling import rolling
 from pyflow.strategies.rollout import Check
 
-__all__ = ["Check", "Step", "blue_green", "canary", "rolling"]
+__all__ = ["Check", "Step", "blue_green", "canary"]
