@@ -70,6 +70,7 @@ class Database:
         self._pid = os.getpid()
         self._in_doubt = False
         self._busy_timeout_s = busy_timeout_s
+        self._waits_itself = True  # SQLite, for another process to let go
         self._connection: sqlite3.Connection | None = None
         self.path = _place(path, filesystem_of)
         with Told(self.path, "opening", OSError):
@@ -127,6 +128,7 @@ class Database:
         with self.lock, Told(self.path, "reading"):
             cursor = self._cursor()
             try:
+                self._let_wait(cursor, itself=True)
                 cursor.execute("BEGIN")
                 yield cursor
             finally:
@@ -139,7 +141,9 @@ class Database:
             JournalError: SQLite or the disk failed.
         """
         with self.lock, Told(self.path, "reading"):
-            return self._usable().execute(sql, params).fetchall()
+            connection = self._usable()
+            self._let_wait(connection, itself=True)
+            return connection.execute(sql, params).fetchall()
 
     def close(self) -> None:
         """Fold the ``-wal`` into the file, as far as nobody else needs it, and let go of both.
@@ -162,6 +166,7 @@ class Database:
             with Told(self.path, "closing", OSError):
                 try:
                     self.head.close()
+                    self._let_wait(connection, itself=True)
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 finally:
                     connection.close()
@@ -258,14 +263,18 @@ class Database:
         """Become the one who writes, in short waits while another one does."""
         left_s = self._busy_timeout_s
         pauses_s = itertools.chain(PAUSES_S, itertools.repeat(PAUSES_S[-1]))
-        cursor.execute("PRAGMA busy_timeout = 0")
-        try:
-            while not _has_begun(cursor, may_wait=left_s > 0):
-                pause_s = next(pauses_s)
-                time.sleep(pause_s)
-                left_s -= pause_s
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1_000)}")
+        self._let_wait(cursor, itself=False)
+        while not _has_begun(cursor, may_wait=left_s > 0):
+            pause_s = next(pauses_s)
+            time.sleep(pause_s)
+            left_s -= pause_s
+
+    def _let_wait(self, cursor: sqlite3.Cursor | sqlite3.Connection, *, itself: bool) -> None:
+        """Have SQLite wait by itself where another process is in the way, or say so at once."""
+        if itself is not self._waits_itself:
+            span_s = self._busy_timeout_s if itself else 0.0
+            cursor.execute(f"PRAGMA busy_timeout = {round(span_s * 1_000)}")
+            self._waits_itself = itself
 
     def _commit(self, cursor: sqlite3.Cursor) -> None:
         try:
