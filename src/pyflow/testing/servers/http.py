@@ -6,16 +6,15 @@ import contextlib
 import json
 import socket
 import struct
-import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from pyflow.net.headers import Headers
-from pyflow.testing.servers.certificate import client_tls, server_tls
+from pyflow.testing.servers._listening import PATIENCE_S, Listening
+from pyflow.testing.servers.certificate import server_tls
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
 
 HEAD_BYTES_MAX = 65_536
 BODY_BYTES_MAX = 16 * 1_048_576
-PATIENCE_S = 60.0
 DRIP_S = 0.02
 ENDLESS = b"x" * 65_536
 
@@ -126,7 +124,7 @@ class Received:
         return json.loads(self.body)
 
 
-class HTTPServer:
+class HTTPServer(Listening):
     """Takes requests and answers them; a context manager.
 
     Args:
@@ -134,15 +132,12 @@ class HTTPServer:
     """
 
     def __init__(self, *, tls: bool = False) -> None:
+        super().__init__()
         self.received: list[Received] = []
         """Every request, in the order in which they came in, refused ones included."""
         self._steps: deque[Step] = deque()
         self._always: Step | None = None
         self._tls = server_tls() if tls else None
-        self._listener: socket.socket | None = None
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Condition()
-        self._port = 0
 
     def will(self, *steps: Step) -> Self:
         """Do *steps* with the next requests, one each, and return the server itself."""
@@ -162,12 +157,7 @@ class HTTPServer:
     @property
     def base_url(self) -> str:
         """The URL of the server, without a path."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """What a client needs to trust this server."""
-        return client_tls()
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def wait(self, count: int, *, timeout_s: float = PATIENCE_S) -> None:
         """Wait until *count* requests have come in.
@@ -179,38 +169,7 @@ class HTTPServer:
             if not self._guard.wait_for(lambda: len(self.received) >= count, timeout_s):
                 raise TimeoutError(f"{len(self.received)} of {count} requests in {timeout_s:g} s")
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._port = self._listener.getsockname()[1]
-        threading.Thread(target=self._listen, name="pyflow-server", daemon=True).start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._guard:
-            still_open = list(self._open)
-        for sock in still_open:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        with self._guard:
-            self._guard.wait_for(lambda: not self._open, 10.0)
-
-    def _listen(self) -> None:
-        assert self._listener is not None
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:  # the test is over
-                return
-            sock.settimeout(PATIENCE_S)
-            with self._guard:
-                self._open.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
+    def _serve(self, plain: socket.socket, /) -> None:
         sock = plain
         try:
             if self._tls is not None:

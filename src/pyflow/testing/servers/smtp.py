@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-import socket
-import threading
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from pyflow.testing.servers.certificate import client_tls, server_tls
+from pyflow.testing.servers._listening import Listening
+from pyflow.testing.servers.certificate import server_tls
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Mapping
     from email.message import EmailMessage
 
 __all__ = ["Mail", "SMTPServer"]
-
-PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Mail:
     """Whether it came over TLS."""
 
 
-class SMTPServer:
+class SMTPServer(Listening):
     """Takes mail on 127.0.0.1; a context manager.
 
     Args:
@@ -67,6 +64,7 @@ class SMTPServer:
         refuse: Mapping[str, str] | None = None,
         say: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self.mails: list[Mail] = []
         """Every mail that was taken, in order."""
         self.users = dict(users or {})
@@ -74,54 +72,14 @@ class SMTPServer:
         self.say = dict(say or {})
         self.commands: list[str] = []
         """The verbs of every command, in order."""
-        self.port = 0
         self._tls = server_tls() if starttls else None
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Condition()
-        self._listener: socket.socket | None = None
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """What a client needs to trust this server."""
-        return client_tls()
 
     @property
     def host(self) -> str:
         """Where it is."""
         return "127.0.0.1"
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._listen, name="pyflow-smtp", daemon=True).start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._guard:
-            still_open = list(self._open)
-        for sock in still_open:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        with self._guard:
-            self._guard.wait_for(lambda: not self._open, 10.0)
-
-    def _listen(self) -> None:
-        assert self._listener is not None
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:  # the test is over
-                return
-            sock.settimeout(PATIENCE_S)
-            with self._guard:
-                self._open.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, /) -> None:
         talk = _Conversation(self, sock, self._tls)
         try:
             talk.hold()
