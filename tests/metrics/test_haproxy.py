@@ -41,10 +41,8 @@ def with_socket(
 ) -> tuple[Any, list[bytes]]:
     """Serve *answers* in turn on a socket at *path*, the last again and again, while in *use*."""
     asked: list[bytes] = []
-    serving: list[Any] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.append(asyncio.current_task())
         asked.append(await reader.readline())
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if answer is None:
@@ -60,9 +58,9 @@ def with_socket(
         try:
             return await use()
         finally:
-            server.close()
-            await asyncio.sleep(0)  # a connection that has come in begins, and is seen
-            await asyncio.gather(*serving)
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.gather(*others)  # one that takes a connection makes one that serves
+            server.close()  # a closed server leaks what it is still taking in
             await server.wait_closed()
 
     return asyncio.run(run()), asked
