@@ -175,23 +175,31 @@ class TestSimulateJudge:
                 simulate_judge(Sequential(), Points(per_look=1, sd=1), max_increase=0.1, **wrong)
 
 
+SLOW_TO_FORGET = Points(per_look=5, first=20, sd=0.2, correlation=0.4)
+
+
 class TestPower:
     @pytest.mark.parametrize(
-        ("traffic", "looks", "limit"),
+        ("judge", "traffic", "looks", "limit", "runs"),
         [
-            (Requests(canary=100, baseline=100, rate=0.02), 10, 0.01),
-            (Requests(canary=20, baseline=180, rate=0.3), 10, 0.05),
-            (Points(per_look=5, first=20, sd=0.2, correlation=0.4), 5, 0.1),
-            (Points(per_look=40, sd=0.1, shape="normal"), 1, 0.05),
+            (Sequential(), Requests(canary=100, baseline=100, rate=0.02), 10, 0.01, None),
+            (Sequential(), Requests(canary=20, baseline=180, rate=0.3), 10, 0.05, None),
+            (Sequential(), SLOW_TO_FORGET, 3, 0.1, None),
+            (Sequential(horizon=30), SLOW_TO_FORGET, 3, 0.1, None),
+            (Sequential(), Points(per_look=20, sd=0.1, shape="normal"), 1, 0.05, 600),
         ],
-        ids=["rare", "common", "points", "normal points"],
+        ids=["rare", "common", "points", "to a horizon", "normal points"],
     )
     def test_agrees_with_simulation(
-        self, traffic: Requests | Points, looks: int, limit: float
+        self,
+        judge: Sequential,
+        traffic: Requests | Points,
+        looks: int,
+        limit: float,
+        runs: int | None,
     ) -> None:
-        """What is stated is what other draws show, within two points and their error."""
-        judge = Sequential()
-        stated = power(judge, traffic=traffic, looks=looks, max_increase=limit, runs=600)
+        """What is stated is what other draws show, within two points; with few runs, and their error."""
+        stated = power(judge, traffic=traffic, looks=looks, max_increase=limit, runs=runs)
         assert stated.found_80 is not None
         assert stated.found_95 is not None
         assert limit < stated.found_80 < stated.found_95
@@ -202,9 +210,15 @@ class TestPower:
             (stated.found_95, 0.95),
         ):
             drawn = simulate_judge(
-                judge, traffic, looks=looks, effect=effect, max_increase=limit, runs=600, seed=77
+                judge,
+                traffic,
+                looks=looks,
+                effect=effect,
+                max_increase=limit,
+                runs=runs or 4_000,
+                seed=77,
             )
-            assert abs(drawn.failed - wanted) <= 0.02 + drawn.error(wanted)
+            assert abs(drawn.failed - wanted) <= 0.02 + (stated.error(wanted) if runs else 0.0)
 
     def test_of_one_look(self) -> None:
         """The fixed judge's power is simulated as it is."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 from pyflow.analysis import Counts, Sequential
+from pyflow.errors import DefinitionError
 
 JUDGE = Sequential()
 
@@ -226,3 +228,53 @@ class TestValues:
         JUDGE.judge_values(other, one, max_increase=0.1)
 
         assert JUDGE.judge_values(one, other, max_increase=0.1) == first
+
+
+class TestHorizon:
+    def test_is_sharper(self) -> None:
+        """Where the last look is known, data that were too few before are enough."""
+        arms = points(60, seed=8, sd=0.3, level=1.16), points(60, sd=0.3)
+
+        assert JUDGE.judge_values(*arms, max_increase=0.05).verdict == "inconclusive"
+        found = Sequential(horizon=60).judge_values(*arms, max_increase=0.05)
+        assert found.verdict == "fail"
+        assert found.method == "group-sequential test of means, log scale"
+
+    def test_passes(self) -> None:
+        """What is no different passes at the end, by itself or in pairs."""
+        judge, one, other = Sequential(horizon=60), points(60, seed=2), points(60)
+
+        assert judge.judge_values(one, other, max_increase=0.1).verdict == "pass"
+        paired = judge.judge_values([v * 1.001 for v in other], other, max_increase=0.1)
+        assert paired.verdict == "pass"
+
+    def test_pairs(self) -> None:
+        """Arms that move together are judged by their differences there too."""
+        other = points(60, sd=0.5)
+        shifts = points(60, seed=3, sd=0.02, level=1.2)
+        one = [v * shift for v, shift in zip(other, shifts, strict=True)]
+
+        found = Sequential(horizon=60).judge_values(one, other, max_increase=0.1)
+
+        assert (found.verdict, found.method) == (
+            "fail",
+            "group-sequential test of paired differences, log scale",
+        )
+
+    def test_late_points(self) -> None:
+        """A few points too many are left out, and more are not judged at all."""
+        judge = Sequential(horizon=60)
+        whole = points(70, seed=2, level=1.3), points(70)
+
+        late = judge.judge_values(whole[0][:64], whole[1][:64], max_increase=0.1)
+        beyond = judge.judge_values(*whole, max_increase=0.1)
+
+        assert (late.verdict, late.samples) == ("fail", (60, 60))
+        assert beyond.verdict == "inconclusive"
+        assert "beyond the horizon of 60" in beyond.reason
+
+    @pytest.mark.parametrize("wrong", [19, 60.0, True, "60"])
+    def test_refuses(self, wrong: Any) -> None:
+        """A horizon is a whole number of as many points as are needed at all."""
+        with pytest.raises(DefinitionError, match=r"must be a whole number of min_samples=20"):
+            Sequential(horizon=wrong)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import accumulate
 
 import pytest
 from scipy import integrate, stats
 
 from pyflow.analysis import Counts
 from pyflow.analysis.stats import conditional, describe, mixture, normal, tables
+from pyflow.analysis.stats.bounded import Horizon
 from pyflow.analysis.stats.series import inflation, mean, neighbours, summed_up
 
 
@@ -49,6 +51,40 @@ class TestMixture:
         z = mixture.critical(alpha, ratio)
 
         assert mixture.log_evidence(z, ratio) == pytest.approx(-math.log(alpha), rel=1e-9)
+
+
+class TestHorizon:
+    @pytest.mark.parametrize("freedom", [6.0, 40.0, 1_000.0])
+    @pytest.mark.parametrize("alpha", [0.001, 0.05, 0.2])
+    def test_critical(self, alpha: float, freedom: float) -> None:
+        """At the end it is Student's quantile, of half the probability, to a few parts in a hundred."""
+        found = Horizon(1.0, freedom)
+
+        assert found.critical(alpha) == pytest.approx(stats.t.isf(alpha / 2, freedom), rel=0.03)
+        for share in (0.1, 0.5, 1.0):
+            early = Horizon(share, freedom)
+            assert early.log_evidence(early.critical(alpha)) == pytest.approx(-math.log(alpha))
+
+    def test_holds(self) -> None:
+        """However many looks there are, chance exceeds it as seldom as it says."""
+        draw, looks, runs, exceeded = random.Random(5), 200, 4_000, 0
+        ends = [math.sqrt(looks / look) for look in range(1, looks + 1)]
+        shares = [Horizon(look / looks, 1e9) for look in range(1, looks + 1)]
+        bounds = [share.critical(0.05) for share in shares]
+        for _ in range(runs):
+            walk = accumulate(draw.gauss(0, looks**-0.5) for _ in range(looks))
+            exceeded += any(
+                at * end > bound for at, end, bound in zip(walk, ends, bounds, strict=True)
+            )
+
+        assert 0.035 <= exceeded / runs <= 0.055
+
+    def test_is_strict_at_first(self) -> None:
+        """Less is enough the nearer the end is, and a decrease is no evidence of an increase."""
+        bounds = [Horizon(share, 60.0).critical(0.05) for share in (0.1, 0.3, 0.6, 1.0)]
+
+        assert bounds == sorted(bounds, reverse=True)
+        assert Horizon(0.5, 60.0).log_evidence(-2.0) < 0
 
 
 class TestConditional:

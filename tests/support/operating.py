@@ -22,7 +22,7 @@ from pyflow.analysis import (
 
 __all__ = ["SCENARIOS", "Scenario", "simulated"]
 
-SEQUENTIAL, FIXED = Sequential(), FixedSample()
+SEQUENTIAL, BOUNDED, FIXED = Sequential(), Sequential(horizon=60), FixedSample()
 HALF, CANARY = (50, 50), (10, 190)
 
 
@@ -53,6 +53,11 @@ def series(correlation: float, shape: Any = "normal", sd: float = 0.0833) -> Poi
 def healthy(correlation: float, runs: int) -> Scenario:
     name = f"sequential, healthy, 9 looks, correlation {correlation:g}"
     return Scenario(name, SEQUENTIAL, series(correlation), 0.05, runs, looks=9, failed_most=0.05)
+
+
+def bounded(name: str, traffic: Points, runs: int, failed_most: float) -> Scenario:
+    name = f"to a horizon, {name}"
+    return Scenario(name, BOUNDED, traffic, 0.0, runs, looks=9, failed_most=failed_most)
 
 
 def requests(arms: tuple[int, int], rate: float) -> Requests:
@@ -123,6 +128,29 @@ SCENARIOS = (
         looks=9,
         effect=0.2,
         failed_least=0.65,
+    ),
+    bounded("healthy, 9 looks, correlation 0", series(0.0), 800, failed_most=0.05),
+    bounded("healthy, 9 looks, correlation 0.5", series(0.5), 800, failed_most=0.05),
+    bounded("healthy, 9 looks, correlation 0.8", series(0.8), 2_500, failed_most=0.055),
+    Scenario(
+        "to a horizon, +20 %, 9 looks, correlation 0.8",
+        BOUNDED,
+        series(0.8),
+        0.1,
+        1_000,
+        looks=9,
+        effect=0.2,
+        failed_least=0.90,
+    ),
+    Scenario(
+        "to a horizon, +20 %, 9 looks, lognormal 0.3",
+        BOUNDED,
+        series(0.0, "lognormal", 0.3),
+        0.1,
+        1_000,
+        looks=9,
+        effect=0.2,
+        failed_least=0.88,
     ),
     Scenario(
         "fixed at 0.02, +20 %, 50 points, lognormal 0.3",

@@ -18,7 +18,6 @@ from pyflow.analysis.judges.estimates import Estimate, of_values, transformed
 from pyflow.analysis.judges.limits import Side, sides
 from pyflow.analysis.judges.sequential import Sequential
 from pyflow.analysis.simulating import simulate_judge
-from pyflow.analysis.stats import mixture
 from pyflow.analysis.traffic import Points, Requests, Traffic
 from pyflow.analysis.verdicts import Counts
 from pyflow.errors import DefinitionError, shown
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compared", "Power", "power"]
 
-RUNS = 2_000
-RUNS_SLOW = 800
+RUNS = 4_000
+RUNS_SLOW = 1_500
 """For judges and shapes whose every effect has to be simulated anew."""
 CLOSE = 0.01
 EFFECT_MAX = 15.0
@@ -206,7 +205,7 @@ def _least_found(judge: Sequential, plan: Plan, traffic: Points, runs: int) -> I
     for _ in range(runs):
         yield min(
             (
-                _needed(of_values(*transformed(x, y)), plan.side, judge.alpha)
+                _needed(of_values(*transformed(x, y), judge.horizon), plan.side, judge.alpha)
                 for x, y in drawn(source)
                 if len(x) >= judge.min_samples
             ),
@@ -215,7 +214,7 @@ def _least_found(judge: Sequential, plan: Plan, traffic: Points, runs: int) -> I
 
 
 def _needed(estimate: Estimate, side: Side, alpha: float) -> float:
-    evident = mixture.critical(alpha, estimate.ratio) * math.sqrt(estimate.variance)
+    evident = estimate.critical(alpha) * math.sqrt(estimate.variance)
     return max(estimate.limit(side), evident) - side.sign * estimate.difference
 
 

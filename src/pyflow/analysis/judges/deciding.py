@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.judges.limits import ROUNDING, percent
-from pyflow.analysis.stats import mixture
 from pyflow.analysis.verdicts import Judgement, Verdict
 from pyflow.frozen import replace
 
@@ -74,7 +73,7 @@ def _bound(estimate: Estimate, side: Side, beta: float) -> float:
     if math.isinf(limit):
         return -math.inf
     ratio = limit * limit / estimate.variance
-    return found + mixture.critical(beta, ratio) * math.sqrt(estimate.variance)
+    return found + estimate.critical(beta, ratio) * math.sqrt(estimate.variance)
 
 
 def _interval(
@@ -88,7 +87,7 @@ def _interval(
     reach = 0.0
     if estimate.variance > 0.0:
         ratio = min(sizes) ** 2 / estimate.variance if sizes else estimate.ratio
-        reach = mixture.critical(alpha, ratio) * math.sqrt(estimate.variance)
+        reach = estimate.critical(alpha, ratio) * math.sqrt(estimate.variance)
     low, high = estimate.difference - reach, estimate.difference + reach
     if wrong is not None:
         # The test has excluded "no change", on evidence that is more exact than these bounds.

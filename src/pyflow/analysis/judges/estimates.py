@@ -12,11 +12,12 @@ import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.analysis.stats import conditional, mixture
+from pyflow.analysis.stats.bounded import Horizon
 from pyflow.analysis.stats.series import Arm, caution, inflation, neighbours, summed_up
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyflow.analysis.judges.limits import Side
     from pyflow.analysis.verdicts import Counts
@@ -32,6 +33,9 @@ POINTS_PER_RATIO = 16.0
 EVENTS_PER_RATIO = 8.0
 """How much data make the mixture as wide as the noise. They set for which sizes of sample the
 test is sharpest: here for changes of a third of a standard deviation, and of half the rate."""
+POINTS_KNOWN = 0.65
+"""How much of its points a variance is worth that allows for autocorrelation: a choice, made by
+simulation, with which the rate of false alarms holds for correlations of up to 0.8."""
 TOGETHER = 0.9
 """The correlation from which on points of the two arms are pairs."""
 
@@ -63,6 +67,19 @@ class Estimate:
 
     correlation: float = 0.0
     """Of neighbouring points."""
+
+    horizon: Horizon | None = None
+    """How far it is to the last look, where that is known."""
+
+    def critical(self, alpha: float, ratio: float | None = None) -> float:
+        """Return by how many standard errors it bounds the truth, with probability 1 - *alpha*.
+
+        That holds for all looks together. *ratio* is another width of the
+        mixture than the estimate's own.
+        """
+        if self.horizon is not None:
+            return self.horizon.critical(alpha)
+        return mixture.critical(alpha, self.ratio if ratio is None else ratio)
 
     def limit(self, side: Side) -> float:
         """Return a limit on this scale, as a distance."""
@@ -125,20 +142,46 @@ def transformed(
     return canary, baseline, "linear"
 
 
-def of_values(canary: Sequence[float], baseline: Sequence[float], scale: Scale) -> Estimate:
-    """Return the difference of two means of at least two points each, on their scale."""
+def of_values(
+    canary: Sequence[float], baseline: Sequence[float], scale: Scale, last: int | None = None
+) -> Estimate:
+    """Return the difference of two means of at least two points each, on their scale.
+
+    *last* is how many points each arm has at the last look, where that is known.
+    """
     one, other = summed_up(canary), summed_up(baseline)
     unit = abs(other.mean) if scale == "linear" else 1.0
     if (pairs := _paired(canary, baseline, one, other)) is not None:
-        return _of_pairs(pairs, scale, unit)
+        return _of_pairs(pairs, scale, unit, last)
     correlation = neighbours(one, other)
     z, variance, ratio = _difference(one, other, correlation)
     apart = z * math.sqrt(variance) if variance > 0 else one.mean - other.mean
     if variance == 0.0 and abs(apart) <= _rounding(one, other, scale):
         apart = 0.0
-    evidence = (_evidence(z, apart, ratio, one, other), _evidence(-z, -apart, ratio, one, other))
-    method = f"mixture SPRT of means, {scale} scale"
-    return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation)
+    horizon = _horizon(last, 2.0 * one.size * other.size / (one.size + other.size), 2, correlation)
+    log_evidence = _log_evidence(ratio, horizon)
+    evidence = (
+        _capped(log_evidence, z, apart, one, other),
+        _capped(log_evidence, -z, -apart, one, other),
+    )
+    method = f"{_test(horizon)} of means, {scale} scale"
+    return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation, horizon)
+
+
+def _horizon(last: int | None, points: float, arms: int, correlation: float) -> Horizon | None:
+    """Return how far *points* in each of *arms* have come to the *last* one."""
+    if last is None:
+        return None
+    known = POINTS_KNOWN * arms * points / inflation(correlation)
+    return Horizon(min(points / last, 1.0), max(known - arms, 1.0))
+
+
+def _log_evidence(ratio: float, horizon: Horizon | None) -> Callable[[float], float]:
+    return horizon.log_evidence if horizon else lambda z: mixture.log_evidence(z, ratio)
+
+
+def _test(horizon: Horizon | None) -> str:
+    return "group-sequential test" if horizon else "mixture SPRT"
 
 
 def _paired(
@@ -161,10 +204,11 @@ def _paired(
     return [a - b for a, b in zip(canary, baseline, strict=True)]
 
 
-def _of_pairs(pairs: list[float], scale: Scale, unit: float) -> Estimate:
+def _of_pairs(pairs: list[float], scale: Scale, unit: float, last: int | None) -> Estimate:
     """Return the mean difference of pairs of points."""
     arm = summed_up(pairs)
     correlation = neighbours(arm)
+    horizon = _horizon(last, arm.size, 1, correlation)
     grown = inflation(correlation) * caution(arm.size)
     variance = grown * arm.squares / (arm.size - 1) / arm.size
     ratio = arm.size / POINTS_PER_RATIO
@@ -173,22 +217,23 @@ def _of_pairs(pairs: list[float], scale: Scale, unit: float) -> Estimate:
     if variance == 0.0 and abs(apart) <= 1e-12 * unit:
         apart = 0.0
     z = apart / math.sqrt(variance) if variance > 0 else 0.0
+    log_evidence = _log_evidence(ratio, horizon)
     ends = [
         math.copysign(most, sign * apart)
         if z == 0.0 != apart
-        else min(mixture.log_evidence(sign * z, ratio), most)
+        else min(log_evidence(sign * z), most)
         for sign in (1, -1)
     ]
-    method = f"mixture SPRT of paired differences, {scale} scale"
+    method = f"{_test(horizon)} of paired differences, {scale} scale"
     evidence = (ends[0], ends[1])
-    return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation)
+    return Estimate(apart, variance, ratio, evidence, scale, unit, method, correlation, horizon)
 
 
 def evidence_apart(canary: Sequence[float], baseline: Sequence[float]) -> float:
     """Return the logarithm of the evidence that the means of two series differ, either way."""
     one, other = summed_up(canary), summed_up(baseline)
     z, _, ratio = _difference(one, other, neighbours(one, other))
-    return _evidence(abs(z), abs(one.mean - other.mean), ratio, one, other)
+    return _capped(_log_evidence(ratio, None), abs(z), abs(one.mean - other.mean), one, other)
 
 
 def _rounding(one: Arm, other: Arm, scale: Scale) -> float:
@@ -212,7 +257,9 @@ def _difference(one: Arm, other: Arm, correlation: float) -> tuple[float, float,
     return z, variance, per_arm / POINTS_PER_RATIO
 
 
-def _evidence(z: float, apart: float, ratio: float, one: Arm, other: Arm) -> float:
+def _capped(
+    log_evidence: Callable[[float], float], z: float, apart: float, one: Arm, other: Arm
+) -> float:
     """Return the logarithm of the evidence, no more than that many points can give.
 
     Arms of n and m points fall into their order by chance once in (n + m)
@@ -222,4 +269,4 @@ def _evidence(z: float, apart: float, ratio: float, one: Arm, other: Arm) -> flo
     most -= math.lgamma(other.size + 1)
     if z == 0.0 and apart != 0.0:
         return most if apart > 0 else -most
-    return min(mixture.log_evidence(z, ratio), most)
+    return min(log_evidence(z), most)

@@ -26,12 +26,16 @@ from pyflow.analysis.judges.limits import (
 from pyflow.analysis.stats.ranks import cles
 from pyflow.analysis.stats.series import inflation
 from pyflow.analysis.verdicts import Counts, Judgement
+from pyflow.errors import shown
 from pyflow.frozen import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Sequential"]
+
+SLACK = 1.1
+"""By how much points may exceed the horizon: what does is left out, and looks are seldom on time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,23 @@ class Sequential:
     max_spread: float = 2.0
     """By which factor one arm may vary more than the other before a pass is in doubt."""
 
+    horizon: int | None = None
+    """How many points each arm has at the last look, where that is known: values are
+    then judged more sharply, and points beyond it are not judged. Counts need none."""
+
     def __post_init__(self) -> None:
-        refuse(
-            "Sequential",
-            option_problems(
-                alpha=self.alpha,
-                beta=self.beta,
-                min_samples=self.min_samples,
-                max_spread=self.max_spread,
-            ),
+        problems = option_problems(
+            alpha=self.alpha,
+            beta=self.beta,
+            min_samples=self.min_samples,
+            max_spread=self.max_spread,
         )
+        last, least = self.horizon, self.min_samples
+        if last is not None and (type(last) is not int or last < least):
+            problems.append(
+                f"horizon={shown(last)} must be a whole number of min_samples={least} or more, or None"
+            )
+        refuse("Sequential", problems)
 
     def judge_counts(
         self,
@@ -111,8 +122,16 @@ class Sequential:
         if min(samples) < self.min_samples:
             reason = f"{samples[0]} and {samples[1]} points are too few; {self.min_samples} each are needed"
             return Judgement("inconclusive", reason, "none", samples=samples)
+        if self.horizon is not None and max(samples) > SLACK * self.horizon:
+            reason = (
+                f"{samples[0]} and {samples[1]} points are beyond the horizon of {self.horizon}; "
+                "declare as many as the last look will have"
+            )
+            return Judgement("inconclusive", reason, "none", samples=samples)
+        one, other = one[: self.horizon], other[: self.horizon]
+        samples = (len(one), len(other))
         x, y, scale = transformed(one, other)
-        estimate = of_values(x, y, scale)
+        estimate = of_values(x, y, scale, self.horizon)
         found = decide(estimate, limits, self.alpha, self.beta)
         worth = 1.0 / inflation(estimate.correlation)
         found = replace(
