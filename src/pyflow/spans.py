@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from pyflow.errors import DefinitionError, shown
 
-__all__ = ["CEILING", "Backoff", "Span", "seconds", "span_problem"]
+__all__ = ["CEILING", "Backoff", "Span", "seconds", "span_problem", "worded"]
 
 Span: TypeAlias = timedelta | float | str
 """A length of time: a `timedelta`, a number of seconds, or text such as ``"1h30m"``."""
@@ -123,3 +123,17 @@ class Backoff:
         except OverflowError:
             whole = ceiling if first else 0.0
         return whole * (1 - self.jitter + self.jitter * chance)
+
+
+def worded(span_s: float) -> str:
+    """Return a span of seconds as people write it: ``250 ms``, ``40 s``, ``1 h 30 min``."""
+    if span_s < 1:
+        return f"{span_s * 1000:.3g} ms"
+    if span_s < 60:
+        return f"{span_s:.3g} s"
+    days, rest = divmod(round(span_s), 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next(n for n, (number, _) in enumerate(parts) if number)
+    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)

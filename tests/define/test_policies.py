@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyflow.define.policies import Retry, is_exception_types, is_whole
 from pyflow.errors import DefinitionError
-from pyflow.spans import Backoff, seconds
+from pyflow.spans import Backoff, seconds, worded
 
 CENTURY_S = 366 * 86_400.0 * 100
 
@@ -258,3 +258,22 @@ class TestIsWhole:
     def test_other_types(self, value: Any) -> None:
         """Only integers are whole numbers."""
         assert not is_whole(value, 0, 5)
+
+
+class TestWorded:
+    @pytest.mark.parametrize(
+        ("span_s", "words"),
+        [
+            (0, "0 ms"),
+            (0.0125, "12.5 ms"),
+            (40, "40 s"),
+            (59.96, "60 s"),
+            (60, "1 min"),
+            (5_400, "1 h 30 min"),
+            (3_600.4, "1 h"),
+            (86_400 * 3 + 59, "3 d"),
+        ],
+    )
+    def test_is_short(self, span_s: float, words: str) -> None:
+        """A span is written with its two largest units at most."""
+        assert worded(span_s) == words

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["detail_of", "heading_of", "table_of", "text_of"]
+__all__ = ["columns_of", "detail_of", "fitted", "heading_of", "table_of", "text_of"]
 
 HEAD = ("#", "time", "what", "task", "detail")
 TASK_COLUMNS_MAX = 48
@@ -30,7 +30,7 @@ def heading_of(record: Record) -> list[str]:
     """Return who, what, when and where, as lines."""
     event = record.event
     if not isinstance(event, ev.RunStarted):
-        return [_fitted(f"run {record.run_id} (a part of its trail)", HEADING_COLUMNS_MAX)]
+        return [fitted(f"run {record.run_id} (a part of its trail)", HEADING_COLUMNS_MAX)]
     pairs = {
         "started": f"{record.at:%Y-%m-%d %H:%M:%S UTC} on {event.origin.get('host', 'an unknown host')}",
         "initiator": f"{event.initiator.get('id')} ({event.initiator.get('source')})",
@@ -38,9 +38,9 @@ def heading_of(record: Record) -> list[str]:
         "parameters": ", ".join(f"{name}={text_of(value)}" for name, value in event.params.items()),
         "pipeline": _pipeline(event.origin.get("ci") or {}),
     }
-    lines = [_fitted(f"run {record.run_id} of {event.workflow}", HEADING_COLUMNS_MAX)]
+    lines = [fitted(f"run {record.run_id} of {event.workflow}", HEADING_COLUMNS_MAX)]
     lines += [
-        f"  {name:<12} {_fitted(text, HEADING_COLUMNS_MAX)}" for name, text in pairs.items() if text
+        f"  {name:<12} {fitted(text, HEADING_COLUMNS_MAX)}" for name, text in pairs.items() if text
     ]
     return lines
 
@@ -53,16 +53,16 @@ def table_of(records: Sequence[Record]) -> list[str]:
             str(record.seq),
             f"{(record.at - start).total_seconds():+.3f} s",
             record.kind.replace("_", " "),
-            _fitted(record.task or getattr(record.event, "name", ""), TASK_COLUMNS_MAX),
-            _fitted(detail_of(record.event), DETAIL_COLUMNS_MAX),
+            fitted(record.task or getattr(record.event, "name", ""), TASK_COLUMNS_MAX),
+            fitted(detail_of(record.event), DETAIL_COLUMNS_MAX),
         )
         for record in records
     ]
-    widths = [max(_columns(row[n]) for row in (HEAD, *rows)) for n in range(len(HEAD))]
+    widths = [max(columns_of(row[n]) for row in (HEAD, *rows)) for n in range(len(HEAD))]
     rule = tuple("─" * width for width in (*widths[:-1], min(widths[-1], RULE_COLUMNS)))
 
     def line(row: tuple[str, ...]) -> str:
-        gaps = [" " * (width - _columns(text)) for text, width in zip(row, widths, strict=True)]
+        gaps = [" " * (width - columns_of(text)) for text, width in zip(row, widths, strict=True)]
         number, time, what, task, detail = row
         aligned = (gaps[0] + number, gaps[1] + time, what + gaps[2], task + gaps[3], detail)
         return "  ".join(aligned).rstrip()
@@ -70,20 +70,20 @@ def table_of(records: Sequence[Record]) -> list[str]:
     return [line(HEAD), line(rule), *map(line, rows)]
 
 
-def _fitted(text: object, columns: int) -> str:
+def fitted(text: object, columns: int) -> str:
     """Return *text* on one line, in visible characters, cut to *columns*."""
     line = " ".join(str(text)[:CHARS_MAX].split())
     if not line.isprintable():
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    if len(line) <= columns and _columns(line) <= columns:
+    if len(line) <= columns and columns_of(line) <= columns:
         return line
     kept = line[: columns - 1]
-    while _columns(kept) >= columns:  # a wide character takes two
+    while columns_of(kept) >= columns:  # a wide character takes two
         kept = kept[:-1]
     return kept + "…"
 
 
-def _columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """Return how many columns *text* takes on a terminal."""
     if text.isascii():
         return len(text)

@@ -1,0 +1,88 @@
+"""A plan as a picture: what waits for what, and what is done when it goes wrong."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from pyflow.reports.drawing import SMALL, TEXT, document, text, width_of
+from pyflow.reports.layout import laid_out
+from pyflow.reports.picture import pictured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyflow.define.plan import Plan
+    from pyflow.reports.layout import Place, Point
+    from pyflow.reports.picture import Arrow, Box
+
+__all__ = ["plan_svg"]
+
+MARGIN = 20.0
+HEAD = 44.0
+PADDING = 10.0
+LINE, NOTE_LINE = 18.0, 15.0
+TIP = 7.0
+
+
+def plan_svg(plan: Plan) -> str:
+    """Return *plan* as SVG: a box for each task, from left to right.
+
+    A box names the task, its condition, its join unless it is the usual one,
+    what it asks, its locks, tries and repairs, and its undo; a thick red edge
+    is a point of no return. Arrows are the dependencies that no others imply;
+    a dashed one does not wait for a success. Names are escaped, nothing is
+    fetched, and there is no script.
+    """
+    picture = pictured(plan)
+    sizes = {box.name: _size(box) for box in picture.boxes}
+    ends = [(arrow.source, arrow.target) for arrow in picture.arrows]
+    layout = laid_out(sizes, ends, picture.layers)
+    parts = [text(MARGIN, MARGIN + TEXT, picture.title, TEXT, bold=True)]
+    parts.append(f'<g transform="translate({MARGIN:g} {HEAD + MARGIN:g})">')
+    parts += (_drawn_arrow(one, layout.paths[one.source, one.target]) for one in picture.arrows)
+    for box in picture.boxes:
+        parts += _drawn_box(box, layout.places[box.name])
+    parts.append("</g>")
+    width = max(layout.width, width_of(picture.title, TEXT)) + 2 * MARGIN
+    return document(picture.title, width, layout.height + HEAD + 2 * MARGIN, parts)
+
+
+def _size(box: Box) -> tuple[float, float]:
+    wide = max([width_of(box.label, TEXT), *(width_of(note, SMALL) for note in box.notes)])
+    return wide + 2 * PADDING, LINE + NOTE_LINE * len(box.notes) + PADDING
+
+
+def _drawn_box(box: Box, place: Place) -> Iterator[str]:
+    style = "box" if box.kind == "task" else f"box {box.kind}"
+    style += " final" if box.is_final else ""
+    shape = (
+        f'x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{place.height:.1f}"'
+    )
+    yield f'<g><title>{escape(box.name)}</title><rect class="{style}" rx="5" {shape}/>'
+    y = place.y + PADDING / 2 + TEXT
+    yield text(place.x + PADDING, y, box.label, TEXT, bold=True)
+    for note in box.notes:
+        y += NOTE_LINE
+        yield text(place.x + PADDING, y, note, SMALL, style="note")
+    yield "</g>"
+
+
+def _drawn_arrow(arrow: Arrow, points: Sequence[Point]) -> str:
+    """Return a line that is level through columns and bends between them, with a tip."""
+    *line, (x, y) = points
+    (x0, y0), *rest = line
+    steps = [f"M{x0:.1f} {y0:.1f}"]
+    for number, (x1, y1) in enumerate(rest):
+        if number % 2 == 0:
+            steps.append(f"H{x1:.1f}")
+        else:
+            middle = (rest[number - 1][0] + x1) / 2
+            steps.append(
+                f"C{middle:.1f} {rest[number - 1][1]:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+            )
+    style = "arrow" if arrow.is_plain else "arrow other"
+    tip = f"M{x:.1f} {y:.1f}l{-TIP:g} {-TIP / 2:g}v{TIP:g}z"
+    return (
+        f'<path class="{style}" d="{"".join(steps)}H{x - TIP:.1f}"/><path class="tip" d="{tip}"/>'
+    )
