@@ -15,7 +15,6 @@ from pyflow.testing.errors import SimulationError
 
 if TYPE_CHECKING:
     import contextvars
-    import selectors
     from collections.abc import Callable
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
@@ -24,14 +23,14 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 RESOLUTION_MIN_S = 1e-9
 
 
-class VirtualTime(asyncio.SelectorEventLoop):
+class VirtualTime(asyncio.BaseEventLoop):
     """The part of a `VirtualLoop` that a clock reads: time that stands until it is moved."""
 
     _clock_resolution: float  # asyncio's own, under the name that it has in every version
 
-    def __init__(self, selector: selectors.BaseSelector, *, start_s: float) -> None:
+    def __init__(self, *, start_s: float) -> None:
         self.start_s = self._now = start_s
-        super().__init__(selector)
+        super().__init__()
         self._move_to(start_s)
 
     def time(self) -> float:
