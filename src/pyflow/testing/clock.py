@@ -98,13 +98,13 @@ class VirtualClock:
             SimulationError: The running loop keeps real time.
         """
         if self._follows:
-            self._follow()
-        elapsed_s = 0.0 if self._loop is None else self._loop.time()
-        return self._epoch + timedelta(seconds=elapsed_s)
+            self._follow(running_loop())
+        if self._loop is None:
+            return self._epoch
+        return self._epoch + timedelta(seconds=self._loop.time())
 
-    def _follow(self) -> None:
-        loop = running_loop()
-        if loop is None:
+    def _follow(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is None or loop is self._loop:
             return
         if not isinstance(loop, VirtualTime):
             raise SimulationError(

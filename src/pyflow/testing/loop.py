@@ -51,17 +51,9 @@ class _Task(asyncio.Task[Any]):
 
     __slots__ = ("number",)
 
-    def __init__(
-        self,
-        coro: Any,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        number: int,
-        name: str | None,
-        **kw: Any,
-    ) -> None:
+    def __init__(self, number: int, coro: Any, name: str | None, options: dict[str, Any]) -> None:
         self.number = number  # first: asyncio puts the task into a set while it is being made
-        super().__init__(coro, loop=loop, name=name or f"Task-{number}", **kw)
+        super().__init__(coro, name=name or f"Task-{number}", **options)
 
     def __hash__(self) -> int:
         return self.number
@@ -180,7 +172,8 @@ class VirtualLoop(WorkingLoop):
         self, _: object, coro: Any, *, name: str | None = None, **kw: Any
     ) -> asyncio.Task[Any]:
         self._tasks_made += 1
-        return _Task(coro, loop=self, number=self._tasks_made, name=name, **kw)
+        kw["loop"] = self
+        return _Task(self._tasks_made, coro, name, kw)
 
     def _run_once(self) -> None:
         """Take one turn: run what can run, and where nothing can, wait for work or move time on.
