@@ -81,8 +81,11 @@ def replace(value: T, **changes: Any) -> T:
     Raises:
         TypeError: There is no such field.
     """
-    fields = {name: getattr(value, name) for name in fields_of(type(value))}
-    return type(value)(**(fields | changes))
+    cls = type(value)
+    given = [
+        changes.pop(name) if name in changes else getattr(value, name) for name in fields_of(cls)
+    ]
+    return cls(*given, **changes)  # what is left in it is no field, and is refused
 
 
 def _check(cls: type, names: list[str], defaults: dict[str, Any]) -> None:

@@ -68,8 +68,17 @@ def _number(value: object) -> float | None:
             return float(value)
         except OverflowError:
             return math.inf
-    if isinstance(value, str) and len(value) <= SPAN_CHARS_MAX and WHOLE.fullmatch(value):
-        return sum(float(size) * UNIT_S[unit] for size, unit in PART.findall(value))
+    if isinstance(value, str) and len(value) <= SPAN_CHARS_MAX:
+        return _text_number(value)
+    return None
+
+
+def _text_number(text: str) -> float | None:
+    alone = PART.fullmatch(text)
+    if alone is not None:  # as most are
+        return float(alone[1]) * UNIT_S[alone[2]]
+    if WHOLE.fullmatch(text):
+        return sum(float(size) * UNIT_S[unit] for size, unit in PART.findall(text))
     return None
 
 

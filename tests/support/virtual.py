@@ -26,18 +26,14 @@ def set_when_waiting(loop: VirtualLoop, event: threading.Event) -> None:
     A loop that let time jump instead would never set it, so what the event
     releases can only come after that jump.
     """
-    selector = cast("Any", loop)._selector
-    decide = selector.decide
+    hooked = cast("Any", loop)
+    listen = hooked._listen
 
-    def watch(real: Any, timeout: float | None) -> Any:
-        def watched(seconds: float) -> Any:
-            if seconds:
-                event.set()
-            return real(seconds)
+    def watched(stall_s: float) -> bool:
+        event.set()
+        return listen(stall_s)
 
-        return decide(watched, timeout)
-
-    selector.decide = watch
+    hooked._listen = watched
 
 
 async def serve(seconds: float) -> None:

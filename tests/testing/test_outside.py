@@ -40,6 +40,19 @@ class TestOutsideWorld:
 
         assert public - known - {"slow_callback_duration"} == set(REFUSED)
 
+    def test_nothing_to_remove(self) -> None:
+        """What could not be added is not there to be removed, which is no error."""
+
+        async def main() -> list[bool]:
+            loop = this_loop()
+            return [
+                loop.remove_reader(0),
+                loop.remove_writer(0),
+                loop.remove_signal_handler(signal.SIGTERM),
+            ]
+
+        assert run_virtual(main()) == [False, False, False]
+
     def test_subprocess(self) -> None:
         """A real process is refused."""
 

@@ -39,7 +39,7 @@ __all__ = [
     "unusable",
 ]
 
-Kind: TypeAlias = Literal["ctx", "item", "param", "output"]
+Kind: TypeAlias = Literal["ctx", "call", "item", "param", "output"]
 
 
 @frozen
@@ -50,7 +50,7 @@ class Input:
     """Name of the function's parameter."""
 
     kind: Kind
-    """What kind of source it is."""
+    """What kind of source it is. `call` is for what stands around a function: the call itself."""
 
     source: str
     """Name of the task or parameter."""

@@ -240,6 +240,14 @@ class ChildDesk:
         """Ask the engine what attempts of *task* that did not fail have measured."""
         return [MeasurementTaken(**data) for data in self._link.ask("measurements", task)]
 
+    async def sleep(self, call: Call, delay_s: float) -> None:
+        """Wait for *delay_s* seconds, unless the engine says that the run stops.
+
+        Raises:
+            RunStopping: It was cut short.
+        """
+        await self.wait(call, asyncio.sleep(delay_s))
+
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:  # noqa: ARG002 - there is but one call
         """Wait, unless the engine says that the run stops.
 

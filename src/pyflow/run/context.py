@@ -8,7 +8,6 @@ conversation.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ from pyflow.record.values import encode
 from pyflow.spans import Backoff, Span, seconds
 
 if TYPE_CHECKING:
+    import asyncio
     import random
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
@@ -70,6 +70,10 @@ class Desk(Protocol):
 
     def measurements(self, task: str) -> Sequence[ev.MeasurementTaken]:
         """Return what attempts of *task* that did not fail have measured."""
+        ...
+
+    async def sleep(self, call: Call, delay_s: float) -> None:
+        """Wait for *delay_s* seconds, unless the run stops or the call is over first."""
         ...
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
@@ -266,7 +270,7 @@ class AsyncContext(Facts):
         Raises:
             RunStopping: The run is stopping; let it pass.
         """
-        await self._desk.wait(self._call, asyncio.sleep(seconds(span, what="ctx.sleep", zero=True)))
+        await self._desk.sleep(self._call, seconds(span, what="ctx.sleep", zero=True))
 
     async def read(self, probe: Probe) -> Reading:
         """Look once through *probe*; the reading is in the audit trail."""

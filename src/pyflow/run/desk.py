@@ -55,7 +55,8 @@ class RunDesk:
         self._executor = executor
         self._post = post
         self._settle = settle
-        self._waits: dict[asyncio.Timeout, Call] = {}
+        self._waits: dict[Callable[[], object], Call] = {}
+        """What cuts each wait short, and the call that is in it."""
         self._checkpoints: dict[str, dict[str, Any]] = {}
         self._stopped = False
 
@@ -116,24 +117,56 @@ class RunDesk:
         state = self._state.tasks.get(task)
         return state.measured if state is not None else ()
 
+    async def sleep(self, call: Call, delay_s: float) -> None:
+        """Wait for *delay_s* seconds, unless the run stops or the call is over first.
+
+        Raises:
+            RunStopping: It was cut short.
+        """
+        if delay_s <= 0 or self._is_cut(call):
+            await self.wait(call, asyncio.sleep(delay_s))
+            return
+        loop = asyncio.get_running_loop()
+        alarm = loop.create_future()
+        timer = loop.call_later(delay_s, _ring, alarm)
+        is_cut = False
+
+        def cut() -> None:
+            nonlocal is_cut
+            is_cut = True
+            loop.call_soon(_ring, alarm)
+
+        self._waits[cut] = call
+        try:
+            await alarm
+        finally:
+            timer.cancel()
+            self._waits.pop(cut, None)
+        if is_cut:
+            raise _cut_short(call)
+
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:
         """Wait, unless the run stops or the call is over first.
 
         Raises:
             RunStopping: It was cut short.
         """
-        if call.is_over or (self._stopped and not call.shielded):
+        if self._is_cut(call):
             if inspect.iscoroutine(waiting):
                 waiting.close()
             raise _cut_short(call)
         scope = asyncio.timeout(None)
+
+        def cut() -> None:
+            scope.reschedule(self.loop.time())
+
         try:
             async with scope:
-                self._waits[scope] = call
+                self._waits[cut] = call
                 try:
                     return await waiting
                 finally:
-                    self._waits.pop(scope, None)
+                    self._waits.pop(cut, None)
         except TimeoutError:
             if scope.expired():
                 raise _cut_short(call) from None
@@ -159,10 +192,18 @@ class RunDesk:
         """Cut short every wait that is not shielded, or those of one call alone."""
         if only is None:
             self._stopped = True
-        for scope, call in list(self._waits.items()):
+        for cut, call in list(self._waits.items()):
             if call is only or (only is None and not call.shielded):
-                del self._waits[scope]  # it cannot be cut twice
-                scope.reschedule(self.loop.time())
+                del self._waits[cut]  # it cannot be cut twice
+                cut()
+
+    def _is_cut(self, call: Call) -> bool:
+        return call.is_over or (self._stopped and not call.shielded)
+
+
+def _ring(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
+        alarm.set_result(None)
 
 
 def _cut_short(call: Call) -> RunStopping:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from pyflow.run import inputs as on
 from pyflow.run.commands import asked_in
 from pyflow.run.desk import RunDesk
 from pyflow.run.masking import redacted
+from pyflow.run.promises import Promise
 from pyflow.run.result import task_error
 from pyflow.run.resuming import Past
 from pyflow.run.worker import Worker
@@ -75,8 +75,8 @@ class Driver:
         self.state = machine.state
         self.environment = environment
         self.loop = loop
-        self.rest = _promise()  # kept while nothing will happen by itself
-        self.over = _promise()
+        self.rest = Promise()  # kept while nothing will happen by itself
+        self.over = Promise()
         self.listeners: list[Callable[[], None]] = []
         self.gate: Callable[[Callable[[str | None], None]], None] | None = None
         """Calls back, with None or a reason to pause, before anything is started."""
@@ -133,7 +133,7 @@ class Driver:
     @property
     def is_over(self) -> bool:
         """Whether nothing will ever happen in this run again."""
-        return self.over.done()
+        return self.over.is_kept
 
     def cause(self) -> TaskError | None:
         """Return the failure that decided the run, if one did."""
@@ -178,8 +178,8 @@ class Driver:
         for record in records:
             self.state.apply(record.event)
         self.started_at, self.ended_at = records[0].at, records[-1].at
-        self.rest.set_result(None)
-        self.over.set_result(None)
+        self.rest.keep()
+        self.over.keep()
 
     @contextmanager
     def claimed(self) -> Generator[None]:
@@ -209,9 +209,9 @@ class Driver:
         self._slots.forget(self)
         self._on_end(self)
         self.ended_at = self._clock.now()
-        if not self.rest.done():
-            self.rest.set_result(None)
-        self.over.set_result(None)
+        if not self.rest.is_kept:
+            self.rest.keep()
+        self.over.keep()
 
     def _release_locks(self, *, residue: bool) -> None:
         """Give everything back."""
@@ -253,7 +253,7 @@ class Driver:
             self._is_gated = False
             if problem is not None:
                 self._inbox.appendleft(on.Asked("pause", reason=f"notification: {problem}"))
-            if self.over.done() or self._broken is not None:
+            if self.over.is_kept or self._broken is not None:
                 return
             self._set_out(commands)
 
@@ -285,8 +285,8 @@ class Driver:
 
     def ask(self, asked: on.Asked) -> None:
         """Take in what somebody asks, from any thread; a rest is over until it is answered."""
-        if self.rest.done() and not self.is_over:
-            self.rest = _promise()
+        if self.rest.is_kept and not self.is_over:
+            self.rest = Promise()
         self.loop.call_soon_threadsafe(self.post, asked)
 
     def wake(self) -> None:
@@ -310,7 +310,7 @@ class Driver:
 
     def _pump(self) -> None:
         self._awake = False
-        if self.over.done() or self._broken is not None:
+        if self.over.is_kept or self._broken is not None:
             self._inbox.clear()
             return
         if self._is_gated:
@@ -335,7 +335,7 @@ class Driver:
 
     def committed(self, commands: Sequence[on.Command]) -> None:
         """Carry out what was decided, now that it is durable."""
-        if self.over.done() or self._broken is not None:
+        if self.over.is_kept or self._broken is not None:
             return
         self._tell_listeners()
         self._carry_out(commands)
@@ -343,7 +343,7 @@ class Driver:
     def _carry_out(self, commands: Sequence[on.Command]) -> None:
         for command in commands:
             _COMMANDS[type(command)](self, command)
-        if self.machine.resting is not self.rest.done() and not self.over.done():
+        if self.machine.resting is not self.rest.is_kept and not self.over.is_kept:
             self._change_rest()
 
     def _commit(self, events: list[Event]) -> None:
@@ -364,16 +364,16 @@ class Driver:
             listener()
 
     def _change_rest(self) -> None:
-        if self.rest.done():
-            self.rest = _promise()
+        if self.rest.is_kept:
+            self.rest = Promise()
         else:
-            self.rest.set_result(None)
+            self.rest.keep()
 
     # The end ------------------------------------------------------------------------------
 
     def failed(self, error: BaseException) -> None:
         """Stop at once: the record cannot be kept, so nothing further may be done."""
-        if self.over.done():  # it was let go of while this waited to be written
+        if self.over.is_kept:  # it was let go of while this waited to be written
             return
         self._broken = self._journal_error(error)
         self._inbox.clear()
@@ -398,13 +398,13 @@ class Driver:
         self._release_locks(residue=spoiled)
         self._slots.forget(self)
         self._on_end(self)
-        if self.rest.done():
-            self.rest = _promise()
+        if self.rest.is_kept:
+            self.rest = Promise()
         if self._broken is not None:
-            self.rest.set_exception(self._broken)
+            self.rest.keep(self._broken)
         else:
-            self.rest.set_result(None)
-        self.over.set_result(None)
+            self.rest.keep()
+        self.over.keep()
         for listener in tuple(self.listeners):
             listener()
 
@@ -423,7 +423,7 @@ class Driver:
 
     def _call_ended(self, task: asyncio.Task[None]) -> None:
         del self._calls[task]
-        if self._broken is not None and not self._calls and not self.over.done():
+        if self._broken is not None and not self._calls and not self.over.is_kept:
             self._end()
 
     def _start_attempt(self, command: on.StartAttempt) -> None:
@@ -557,13 +557,6 @@ class Driver:
 def _policy(command: on.TakeLocks) -> LockPolicy:
     """Return what the locks themselves are to do; whom to cancel is not for them to decide."""
     return "fail" if command.policy == "fail" else "wait"
-
-
-def _promise() -> Future[None]:
-    """Return a future that those who wait for it cannot cancel."""
-    future: Future[None] = Future()
-    future.set_running_or_notify_cancel()
-    return future
 
 
 _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {

@@ -583,7 +583,7 @@ class Engine(Asking):
 
     def _left(self, driver: Driver) -> bool:
         """Leave a run that rests to whoever takes it up, where its record outlasts the engine."""
-        if self._store is None or not driver.rest.done():
+        if self._store is None or not driver.rest.is_kept:
             return False
         call_in(driver.loop, driver.let_go)
         return True

@@ -12,11 +12,11 @@ from pyflow.run.result import make_result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
-    from concurrent.futures import Future
 
     from pyflow.record.audit import AuditTrail
     from pyflow.record.codec import Record
     from pyflow.run.driver import Driver
+    from pyflow.run.promises import Promise
     from pyflow.run.result import Result
     from pyflow.run.states import RunStatus
 
@@ -82,8 +82,7 @@ class Run:
     def __await__(self) -> Generator[Any, None, Result]:
         while True:
             rest = self._rest()
-            # The shield: whoever stops waiting does not stop the run.
-            yield from asyncio.shield(asyncio.wrap_future(rest)).__await__()
+            yield from _kept(rest)
             if rest is self._rest():
                 return self._result()
 
@@ -114,7 +113,7 @@ class Run:
         finally:
             self._driver.listeners.remove(notify)
 
-    def _rest(self) -> Future[None]:
+    def _rest(self) -> Promise:
         return self._driver.rest
 
     def _result(self) -> Result:
@@ -197,3 +196,22 @@ class Run:
                 f"run {self.id} has ended as {self.status}; nothing can be asked of it"
             )
         self._driver.ask(asked)
+
+
+def _kept(promise: Promise) -> Generator[Any, None, None]:
+    """Wait until *promise* is kept, on any loop; whoever stops waiting changes nothing."""
+    if not promise.is_kept:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        def kept(_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(wake)
+
+        promise.add_done_callback(kept)
+        yield from waiter
+    promise.result()

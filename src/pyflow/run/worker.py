@@ -251,7 +251,10 @@ class Worker:
             if self._caller.is_isolated(task, call.role):
                 return await self._caller.isolated(callee, arguments, call, self._desk, timeout_s)
             if callee.asynchronous:
-                return await _within(timeout_s, callee.fn(**arguments), call)
+                coroutine = callee.fn(**arguments)
+                if timeout_s is None:
+                    return await coroutine
+                return await _within(timeout_s, coroutine, call)
             return await self._call_plain(callee, arguments, task, timeout_s)
         finally:
             call.is_over = True
@@ -291,8 +294,8 @@ class Worker:
         return {w.argument: self._argument(w, callee, call, state) for w in callee.wiring}
 
     def _argument(self, wire: Input, callee: Callee, call: Call, state: TaskState | None) -> Any:
-        if wire.kind == "ctx":
-            return self._caller.context(self._desk, callee, call)
+        if wire.kind in ("ctx", "call"):
+            return call if wire.kind == "call" else self._caller.context(self._desk, callee, call)
         if wire.kind == "param" and wire.source in self._parameters.objects:
             return self._parameters.objects[wire.source]
         decode = wire.decode or _as_it_is
@@ -351,10 +354,8 @@ class StillRunning(Exception):
             self._running.exception()
 
 
-async def _within(timeout_s: float | None, coroutine: Any, call: Call) -> Any:
+async def _within(timeout_s: float, coroutine: Any, call: Call) -> Any:
     """Await *coroutine* for *timeout_s* seconds at most."""
-    if timeout_s is None:
-        return await coroutine
     scope = asyncio.timeout(timeout_s)
     try:
         async with scope:

@@ -15,7 +15,6 @@ from pyflow.testing.errors import SimulationError
 
 if TYPE_CHECKING:
     import contextvars
-    import selectors
     from collections.abc import Callable
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
@@ -24,14 +23,14 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 RESOLUTION_MIN_S = 1e-9
 
 
-class VirtualTime(asyncio.SelectorEventLoop):
+class VirtualTime(asyncio.BaseEventLoop):
     """The part of a `VirtualLoop` that a clock reads: time that stands until it is moved."""
 
     _clock_resolution: float  # asyncio's own, under the name that it has in every version
 
-    def __init__(self, selector: selectors.BaseSelector, *, start_s: float) -> None:
+    def __init__(self, *, start_s: float) -> None:
         self.start_s = self._now = start_s
-        super().__init__(selector)
+        super().__init__()
         self._move_to(start_s)
 
     def time(self) -> float:
@@ -99,13 +98,13 @@ class VirtualClock:
             SimulationError: The running loop keeps real time.
         """
         if self._follows:
-            self._follow()
-        elapsed_s = 0.0 if self._loop is None else self._loop.time()
-        return self._epoch + timedelta(seconds=elapsed_s)
+            self._follow(running_loop())
+        if self._loop is None:
+            return self._epoch
+        return self._epoch + timedelta(seconds=self._loop.time())
 
-    def _follow(self) -> None:
-        loop = running_loop()
-        if loop is None:
+    def _follow(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is None or loop is self._loop:
             return
         if not isinstance(loop, VirtualTime):
             raise SimulationError(

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import selectors
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from pyflow.testing.clock import VirtualClock, running_loop
 from pyflow.testing.errors import (
@@ -30,15 +29,15 @@ from pyflow.testing.errors import (
 )
 from pyflow.testing.outside import refuse_outside
 from pyflow.testing.threads import WorkingLoop
+from pyflow.testing.turns import drop_cancelled, run_ready, take_due
 from pyflow.testing.where import where_task
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Coroutine
 
 __all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
 
-Ready: TypeAlias = "list[tuple[selectors.SelectorKey, int]]"
-Select: TypeAlias = "Callable[[float | None], Ready]"
 T = TypeVar("T")
 
 STALL_S = 5.0
@@ -47,31 +46,14 @@ GRACE_S = 3_600.0
 """How much virtual time the clean-up of a cancelled task may take, when a loop is rewound."""
 
 
-class _Selector(selectors.DefaultSelector):
-    """Leaves it to the loop whether to look at the outside world at all."""
-
-    decide: Callable[[Select, float | None], Ready]
-
-    def select(self, timeout: float | None = None) -> Ready:
-        return self.decide(super().select, timeout)
-
-
 class _Task(asyncio.Task[Any]):
     """A task that hashes by its number, and that is named after it unless it has a name."""
 
     __slots__ = ("number",)
 
-    def __init__(
-        self,
-        coro: Any,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        number: int,
-        name: str | None,
-        **kw: Any,
-    ) -> None:
+    def __init__(self, number: int, coro: Any, name: str | None, options: dict[str, Any]) -> None:
         self.number = number  # first: asyncio puts the task into a set while it is being made
-        super().__init__(coro, loop=loop, name=name or f"Task-{number}", **kw)
+        super().__init__(coro, name=name or f"Task-{number}", **options)
 
     def __hash__(self) -> int:
         return self.number
@@ -94,8 +76,11 @@ class VirtualLoop(WorkingLoop):
     time stands still until it returns, so no timeout strikes meanwhile.
     """
 
-    # asyncio's own state, under the name that it has in every version.
+    # asyncio's own state, under the names that it has in every version.
+    _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]  # a heap: the next one comes first
+    _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(
         self, *, start_s: float = 0.0, stall_s: float = STALL_S, turns_max: int = TURNS_MAX
@@ -116,9 +101,7 @@ class VirtualLoop(WorkingLoop):
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.on_jump: Callable[[float], None] | None = None
         """Called before each jump with the time that the next timer is set for; it may set others."""
-        selector = _Selector()
-        selector.decide = self._select
-        super().__init__(selector, start_s=start_s)
+        super().__init__(start_s=start_s)
         self.set_task_factory(cast("Any", self._make_task))
 
     def __repr__(self) -> str:
@@ -189,36 +172,48 @@ class VirtualLoop(WorkingLoop):
         self, _: object, coro: Any, *, name: str | None = None, **kw: Any
     ) -> asyncio.Task[Any]:
         self._tasks_made += 1
-        return _Task(coro, loop=self, number=self._tasks_made, name=name, **kw)
+        kw["loop"] = self
+        return _Task(self._tasks_made, coro, name, kw)
 
-    def _select(self, real: Select, timeout: float | None) -> Ready:
-        """Look outside while work is in flight; otherwise move time on if nothing can run.
+    def _run_once(self) -> None:
+        """Take one turn: run what can run, and where nothing can, wait for work or move time on.
 
-        The loop asks with a timeout of 0 exactly while something can run.
+        It calls in the order in which asyncio's own would. There is no outside
+        world to look at, which would be most of the cost of a turn.
         """
+        ready = self._ready
+        if self._timer_cancelled_count:
+            left = drop_cancelled(self._scheduled, self._timer_cancelled_count)
+            self._timer_cancelled_count = left
         if self._works:
             self._turns = 0
-            ready = real(0)
-            if ready or timeout == 0:
-                return ready
-            if self._works.holding():
-                ready = real(self.stall_s)
-                if not ready:
-                    raise self._works.give_up(self.stall_s)
-                return ready
-        elif timeout == 0:
-            # The wake-up pipe may stay unread: what it announces is queued already.
+            if not ready and not self._stopping:
+                self._attend()
+        elif ready or self._stopping:
             self._turns += 1
-            return [] if self._turns <= self.turns_max else self._spinning()
+            if self._turns > self.turns_max:
+                self._spinning()
+        else:
+            self._move_on()
+        take_due(self._scheduled, self._now + self._clock_resolution, ready)
+        run_ready(ready)
 
+    def _attend(self) -> None:
+        """Wait for work in flight, for real; where all of it waits for the loop, move time on."""
+        if not self._works.holding():
+            self._move_on()
+        elif not self._listen(self.stall_s):
+            raise self._works.give_up(self.stall_s)
+
+    def _move_on(self) -> None:
+        """Wake those who wait until nothing can run; where nobody does, let time jump."""
         if not self._idle_waiters:
             self._jump()
-            return []
+            return
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        return []
 
     def _jump(self) -> None:
         # To the timer itself, never by a difference: `now + (when - now)` can

@@ -61,13 +61,22 @@ REFUSED = {
     "add_signal_handler": SIGNAL,
 }
 """Public names that reach the outside world, and what serves instead."""
+NOTHING_TO_REMOVE = ("remove_reader", "remove_writer", "remove_signal_handler")
+"""Public names that take back what is refused; there never is anything to take back."""
 
 
 def refuse_outside(loop: type[L]) -> type[L]:
     """Make every call of the class *loop* that reaches the outside world refuse."""
     for call, instead in REFUSED.items():
         setattr(loop, call, _refusal(call, instead))
+    for call in NOTHING_TO_REMOVE:
+        setattr(loop, call, _remove_nothing)
     return loop
+
+
+def _remove_nothing(self: object, what: object) -> bool:
+    del self, what
+    return False
 
 
 def _refusal(call: str, instead: str) -> Callable[..., NoReturn]:

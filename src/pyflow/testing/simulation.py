@@ -301,14 +301,23 @@ def in_virtual_time(main: Callable[[], Any]) -> Any:
     Here they end with the simulation.
     """
     loop = VirtualLoop()
+
+    async def clean_up() -> None:
+        await loop.cancel_leftovers()
+        await loop.shutdown_asyncgens()
+
+    async def whole() -> Any:
+        outcome = await main()
+        await clean_up()
+        return outcome
+
     try:
-        return loop.run_until_complete(main())
+        return loop.run_until_complete(whole())
+    except BaseException:
+        loop.run_until_complete(clean_up())
+        raise
     finally:
-        try:
-            loop.run_until_complete(loop.cancel_leftovers())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        finally:
-            loop.close()
+        loop.close()
 
 
 def aside(work: Callable[[], T]) -> T:

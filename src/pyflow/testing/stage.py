@@ -44,7 +44,7 @@ __all__ = ["CURRENT", "Fake", "Stage", "StagedCall", "take_time"]
 Fake: TypeAlias = "Behaviour | Callable[..., Any]"
 """What stands in for a function: a behaviour, or another function, wired by its parameters."""
 
-STAGED = Input("_staged", "ctx", "ctx", None, MISSING)
+STAGED = Input("_staged", "call", "call", None, MISSING)
 NAMES = {
     "task": "{}",
     "undo": "undo of {}",
@@ -152,6 +152,8 @@ class Stage:
         return dataclasses.replace(plan, nodes=nodes, finalizers=finalizers)
 
     def _check_fakes(self, plan: Plan) -> None:
+        if not self._fakes:
+            return
         known = tuple(_names(plan))
         for name in self._fakes:
             if name not in known:
@@ -185,12 +187,12 @@ class Stage:
     def _callee(
         self, plan: Plan, role: str, name: str, callee: Callee, node: Node | None
     ) -> Callee:
-        original, what = callee.fn, NAMES[role].format(name)
-        fake = self._fakes.get(what)
-        if not isinstance(fake, Behaviour):
-            if what in self._fakes:
-                callee = _wired(plan, role, name, fake, node)
-            fake = None
+        original, fake = callee.fn, None
+        what = NAMES[role].format(name) if self._fakes else ""
+        if what in self._fakes:
+            fake = self._fakes[what]
+            if not isinstance(fake, Behaviour):
+                callee, fake = _wired(plan, role, name, fake, node), None
         if callee.asynchronous:
             fn = self._staged_async(callee.fn, fake)
         else:
@@ -208,7 +210,7 @@ class Stage:
 
         async def isolated(**arguments: Any) -> Any:
             for name in contexts:
-                if name in arguments and name != STAGED.argument:
+                if name in arguments:
                     arguments[name] = _blocking(arguments[name])
 
             def call() -> Any:
@@ -223,7 +225,7 @@ class Stage:
     # The calls ----------------------------------------------------------------------------
 
     def _staged_async(self, fn: Function, fake: Behaviour | None) -> Function:
-        async def staged(_staged: AsyncContext, **arguments: Any) -> Any:
+        async def staged(_staged: Call, **arguments: Any) -> Any:
             call = self._enter(_staged)
             CURRENT.set(call)  # every call has a task of its own, and so a context of its own
             with call:
@@ -236,7 +238,7 @@ class Stage:
         return staged
 
     def _staged_plain(self, fn: Function, fake: Behaviour | None, *, may_wait: bool) -> Function:
-        def staged(_staged: Context, **arguments: Any) -> Any:
+        def staged(_staged: Call, **arguments: Any) -> Any:
             call = self._enter(_staged)
             with call:
                 act = self._begin(call, fake, may_wait=may_wait)
@@ -258,8 +260,7 @@ class Stage:
 
         return staged
 
-    def _enter(self, context: AsyncContext | Context) -> StagedCall:
-        made = context._call  # noqa: SLF001 - the stage stands between engine and function
+    def _enter(self, made: Call) -> StagedCall:
         name = made.role, made.task
         # As a rule the number of the attempt; what is called again after a crash goes on from there.
         number = self._called[name] = max(made.attempt, self._called.get(name, 0) + 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
@@ -19,7 +20,6 @@ from pyflow.testing.work import Work, WorkInFlight, stays_here
 
 if TYPE_CHECKING:
     import contextvars
-    import selectors
     from collections.abc import Callable
     from concurrent.futures import Executor, Future
     from contextlib import AbstractContextManager
@@ -38,10 +38,11 @@ class WorkingLoop(VirtualTime):
     _executor_shutdown_called: bool
     _thread_id: int | None
 
-    def __init__(self, selector: selectors.BaseSelector, *, start_s: float) -> None:
+    def __init__(self, *, start_s: float) -> None:
         self._works = WorkInFlight()
         self._home = threading.get_ident()
-        super().__init__(selector, start_s=start_s)
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        super().__init__(start_s=start_s)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
@@ -144,6 +145,22 @@ class WorkingLoop(VirtualTime):
             caller = self._works.context_of_caller()
             context = caller if context is None else context
         return super().call_soon_threadsafe(cast("Any", callback), *args, context=context)
+
+    def _write_to_self(self) -> None:
+        # asyncio calls this, from any thread and from handlers of signals, when it has queued a
+        # callback. Only for work in flight does the loop ever wait.
+        if self._works:
+            self._bell.put(None)
+
+    def _listen(self, stall_s: float) -> bool:
+        """Wait for real until somebody calls in, and return whether anybody did."""
+        try:
+            self._bell.get(timeout=stall_s)
+        except queue.Empty:
+            return False
+        while not self._bell.empty():
+            self._bell.get_nowait()
+        return True
 
     def _default_pool(self) -> Executor:
         if self._executor_shutdown_called:

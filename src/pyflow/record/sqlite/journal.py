@@ -122,6 +122,8 @@ class SQLiteJournal:
         Raises:
             JournalError: The commit failed, so nothing of any batch was written.
         """
+        if len(batches) == 1:
+            return [self._append_alone(batches[0])]
         with self.database.lock:
             self.database.head.settle()
             with self.database.writing() as cursor:
@@ -129,6 +131,26 @@ class SQLiteJournal:
                 answers = commit.add_all(batches)
             self._committed(commit)
         return answers
+
+    def _append_alone(self, batch: Batch) -> list[Record] | PyflowError:
+        """Add *batch*, or return why it cannot be: without others, that ends the whole commit."""
+        refusal: PyflowError | None = None
+        with self.database.lock:
+            self.database.head.settle()
+            try:
+                with self.database.writing() as cursor:
+                    commit = self._commit(cursor)
+                    try:
+                        records = commit.add(batch)
+                    except PyflowError as error:
+                        refusal = error
+                        raise
+            except PyflowError as error:
+                if error is not refusal:
+                    raise
+                return error
+            self._committed(commit)
+        return records
 
     def put(
         self,
