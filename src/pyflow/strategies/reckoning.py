@@ -277,6 +277,4 @@ def _limit_s(node: Node) -> float:
 
 
 def _way_back(note: Note | None, node: Node) -> str:
-    if node.undo is None:
-        return ""
-    return (note.way_back if note is not None else "") or "its undo"
+    return (note.way_back if note is not None else "") or ("its undo" if node.undo else "")

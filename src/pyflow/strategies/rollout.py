@@ -130,7 +130,7 @@ class Rollout:
         if span is not None:
             span_s = seconds(span, what=f"{self.workflow.name}({name})", zero=True)
             if span_s:
-                fn = partial(_bake, span_s=span_s)
+                fn = partial(bake_for, span_s=span_s)
                 self._add(name, fn, effect=False, timeout=2 * span_s + SPARE_S)
                 self._tell(name, "bake", "wait", span_s=span_s)
 
@@ -160,7 +160,7 @@ class Rollout:
         """Add *checks* beside one another, of *count* in all, and return what comes last now."""
         before, names = self._before, list[str]()
         for number, check in enumerate(checks, start=1):
-            fn = partial(_read, probe=check) if isinstance(check, Probe) else check
+            fn = partial(read_once, probe=check) if isinstance(check, Probe) else check
             self._before = before
             task = name if count == 1 else f"{name}_{number}"
             self._add(task, fn, effect=False, timeout=self._check_s)
@@ -274,7 +274,7 @@ class Rollout:
         return [split(survey.stable, self._hands.version, pct) for pct in percentages]
 
 
-async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
+async def bake_for(ctx: AsyncContext, *, span_s: float) -> None:
     """Wait for *span_s* seconds in slices, each of which is saved."""
     done_s = float(ctx.checkpoints.get("baked_s", 0.0))
     slice_s = max(BAKE_SLICE_S_MIN, span_s / BAKE_SLICES)
@@ -284,7 +284,7 @@ async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
         ctx.checkpoint("baked_s", done_s)
 
 
-async def _read(ctx: AsyncContext, *, probe: Probe) -> None:
+async def read_once(ctx: AsyncContext, *, probe: Probe) -> None:
     """Read *probe* once; anything other than healthy is a failure."""
     reading = await ctx.read(probe)
     if not reading.is_healthy:
