@@ -109,21 +109,29 @@ class Ends:
 def ends_of(workflow: RolloutWorkflow) -> Ends:
     """Return where *workflow* has arrived, and where its tail begins.
 
-    Raises:
-        DefinitionError: It cannot be run.
+    It goes by the dependencies that were declared, so that nothing has to be
+    compiled; those that only a parameter implies are not seen.
     """
-    nodes = workflow.check().nodes
-    order = [name for stage in workflow.check().stages for name in stage]
-    tail: set[str] = set()
-    for name in reversed(order):
-        note = workflow.notes.get(name)
-        is_last = note is not None and note.kind in LAST
-        if is_last and tail.issuperset(nodes[name].dependents):
-            tail.add(name)
+    after = _dependents(workflow)
+    tail = {name for name, note in workflow.notes.items() if note.kind in LAST}
+    while early := {name for name in tail if not tail.issuperset(after[name])}:
+        tail -= early
+    behind = {name for one in tail for name in after[one]}
     return Ends(
-        arrived=tuple(n for n in order if n not in tail and tail.issuperset(nodes[n].dependents)),
-        tail=tuple(n for n in order if n in tail and tail.isdisjoint(nodes[n].depends_on)),
+        arrived=tuple(n for n in after if n not in tail and tail.issuperset(after[n])),
+        tail=tuple(name for name in after if name in tail - behind),
     )
+
+
+def _dependents(workflow: RolloutWorkflow) -> dict[str, list[str]]:
+    """Return what waits for each task; a prefix stands for every task under it."""
+    after: dict[str, list[str]] = {task.name: [] for task in workflow.tasks}
+    for task in workflow.tasks:
+        for before in task.depends_on:
+            under = f"{before}."
+            for name in [n for n in after if n == before or n.startswith(under)]:
+                after[name].append(task.name)
+    return after
 
 
 def name_of(service: Service) -> str:

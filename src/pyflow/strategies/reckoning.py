@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pyflow.errors import DefinitionError, nearest, shown
 from pyflow.spans import seconds
-from pyflow.strategies.report import Decision, Report, Step
+from pyflow.strategies.report import Decision, Report, ReportedStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,12 +160,12 @@ class _Book:
             return self._notes[name].kind
         return "approve" if self._nodes[name].task.approval is not None else "task"
 
-    def step(self, name: str) -> Step:
+    def step(self, name: str) -> ReportedStep:
         """Return what is to be said of a task."""
         note, node = self._notes.get(name), self._nodes[name]
         weights = {service: self._weight(service, name) for service in self._concerned(name)}
         takes_s, limit_s = self.expected.takes[name], self.limits.takes[name]
-        return Step(
+        return ReportedStep(
             name=name,
             kind=self.kind(name),
             service=note.service if note is not None else "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import Check as AnalysisCheck
 from pyflow.analysis.running import analysis
-from pyflow.define.wiring import is_async
+from pyflow.define.wiring import is_async, outer
 from pyflow.errors import DefinitionError, NeedsDecision
 from pyflow.frozen import replace
 from pyflow.protocols import Probe
@@ -111,14 +111,32 @@ class _Train:
         return tuple(task for name in names for task in self._ends[name].arrived)
 
     def let_go(self) -> None:
-        """Have no service give up its old version before the verdict."""
-        tails = {task for ends in self._ends.values() for task in ends.tail}
-        self.workflow.tasks[:] = [
-            replace(task, depends_on=(*task.depends_on, *self._arrived))
-            if task.name in tails
-            else task
-            for task in self.workflow.tasks
-        ]
+        """Have no service give up its old version before the verdict.
+
+        Raises:
+            DefinitionError: A service has a task of the name that its end has to
+                wait for, and inside of it that name would mean its own.
+        """
+        tails = {name for ends in self._ends.values() for name in ends.tail}
+        known = {task.name for task in self.workflow.tasks}
+        for number, task in enumerate(self.workflow.tasks):
+            if task.name in tails:
+                self._check_scope(task.scope, known)
+                before = (*task.depends_on, *self._arrived)
+                self.workflow.tasks[number] = replace(task, depends_on=before)
+
+    def _check_scope(self, scope: str, known: set[str]) -> None:
+        """Check that what has arrived is called the same inside *scope*, where names mean its own first."""
+        while scope:
+            for name in self._arrived:
+                if scope + name in known:
+                    problem = (
+                        f"{scope}{name} is called like {name!r} of the train, which the end of "
+                        f"{scope[:-1]} has to wait for; a train inside a train is one, so give its "
+                        "services to this one, or else give that task another name"
+                    )
+                    raise DefinitionError(self.workflow.name, [problem])
+            scope = outer(scope)
 
     def change_last(self) -> None:
         """Add the changes that wait until all old versions are gone."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Decision", "Report", "Step"]
+__all__ = ["Decision", "Report", "ReportedStep"]
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 CELL_COLUMNS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReportedStep:
     """One task of a rollout."""
 
     name: str
@@ -104,7 +104,7 @@ class Report:
     at_most_s: float | None
     """How long it can take, in seconds; None is without a limit."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ReportedStep, ...]
     """Every task, in an order in which they can run."""
 
     decisions: tuple[Decision, ...]
