@@ -207,6 +207,18 @@ class TestVerdict:
         assert world.services["api"].counts() == {OLD: API_INSTANCES, NEW: API_INSTANCES}
 
 
+class TestUndo:
+    def test_comes_after_a_check_that_fails(self) -> None:
+        """What is not well after a change takes it back, before any service has moved."""
+        world = open_shops()
+
+        simulation = simulate(make_train(world, change=schema(world, checks=[SICK])), world=world)
+
+        assert simulation.status == "rolled_back"
+        assert what(simulation) == ["schema version", "schema version"]
+        assert world.facts() == BEFORE
+
+
 class TestForwardOnly:
     def test_stays(self) -> None:
         """Services are taken back past it, and the result says that it is not undone."""
@@ -312,6 +324,19 @@ class TestFreeze:
 
         assert simulation.status == "rolled_back"
         assert world.facts() == BEFORE
+
+
+class TestTail:
+    def test_is_what_nothing_waits_for(self) -> None:
+        """An old version that has to be gone before something else happens is not kept for the verdict."""
+        world = open_shops()
+        one = shop(world, keep_old_for="1h")
+        one.add_task("clean", lambda: None, depends_on=["retire_old"])
+
+        simulation = simulate(release_train(services=[one], bake="1h"), world=world)
+
+        assert simulation.status == "succeeded"
+        assert simulation.order[-4:] == ("shop.keep_old", "shop.retire_old", "shop.clean", "bake")
 
 
 class TestAtEnd:

@@ -135,6 +135,12 @@ class TestSteps:
         assert step(report, "shift_25").requests_at_most == 0.25 * RPS * 1200
         assert step(report, "retire_old").kind == "retire"
 
+    def test_of_nothing_are_left_out(self) -> None:
+        """A wait of no time is no step."""
+        report = make_blue_green(open_shop(), bake=0, keep_old_for=0).report()
+
+        assert not {"bake", "keep_old"} & {one.name for one in report.steps}
+
     def test_last_as_long_as_their_limits(self) -> None:
         """The most that a step can take is its timeout, for each of its tries, and what lies between."""
         report = make_canary(open_shop(), ready_within="5m", check_within="2m").report()
