@@ -1,6 +1,6 @@
 """Every shipped strategy in its canonical form, under all single faults and all pairs of them.
 
-python benchmarks/strategies.py [canary | blue_green]
+python benchmarks/strategies.py [canary | blue_green | release_train]
 """
 
 from __future__ import annotations
@@ -9,15 +9,41 @@ import sys
 from typing import Any
 
 from pyflow import Backoff, Workflow
-from pyflow.strategies import blue_green, canary
+from pyflow.strategies import Service, StateChange, blue_green, canary, release_train
 from pyflow.testing import World, explore
 
 LIMIT_S = 60
+
+
+def make_train(world: World, ports: dict[str, Any]) -> Workflow:
+    """Return a schema, the api that needs it, and the shop that needs that, as one train."""
+
+    async def put(version: int) -> None:
+        world.schema_version = version
+        if world.schema_version != version:
+            raise RuntimeError("the schema is another one")
+
+    async def migrate() -> None:
+        await put(1)
+
+    async def migrate_back() -> None:
+        await put(0)
+
+    return release_train(
+        services=[
+            Service(blue_green("api", "2.0", **ports), depends_on=["schema"]),
+            Service(blue_green("shop", "2.0", **ports), depends_on=["api"]),
+        ],
+        changes=[StateChange("schema", migrate, migrate_back, on_interrupt="rerun")],
+    )
+
+
 STRATEGIES = {
     "blue_green": lambda world, ports: blue_green(
         "shop", "2.0", **ports, preview_checks=[world.probe("shop", "2.0")], bake="1m"
     ),
     "canary": lambda _, ports: canary("shop", "2.0", **ports, steps=[25, 50, 100]),
+    "release_train": make_train,
 }
 
 
@@ -29,6 +55,10 @@ def main() -> None:
         world.service("shop", version="1.0", instances=4)
         world.release("shop", "2.0", startup="30s")
         world.traffic("shop", rps=200)
+        if name == "release_train":
+            world.service("api", version="1.0", instances=2)
+            world.release("api", "2.0", startup="30s")
+            world.traffic("api", rps=100)
         ports: dict[str, Any] = {
             "platform": world.platform,
             "router": world.router,

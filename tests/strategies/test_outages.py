@@ -17,6 +17,7 @@ from support.rollouts import (
     AFTER,
     BEFORE,
     INSTANCES,
+    LAST,
     NEW,
     OLD,
     STRATEGIES,
@@ -67,7 +68,7 @@ class TestOrder:
         world = open_shop()
         world.release("shop", OLD, startup="90s")
         workflow = STRATEGIES[name](world)
-        workflow.add_task("smoke", lambda: 1 / 0, depends_on=["retire_old"])
+        workflow.add_task("smoke", lambda: 1 / 0, depends_on=[LAST[name]])
 
         simulation = simulate(workflow, world=world)
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pyflow
-from pyflow.define.workflow import Workflow
-from pyflow.strategies import blue_green, canary
+from pyflow.strategies import RolloutWorkflow, blue_green, canary, release_train
 from pyflow.testing import World
 
 OLD, NEW = "1.0", "2.0"
 INSTANCES = 4
 BEFORE = {"shop instances 1.0": INSTANCES, "shop weight 1.0": 100.0, "schema version": 0}
 AFTER = {"shop instances 2.0": INSTANCES, "shop weight 2.0": 100.0, "schema version": 0}
-Make = Callable[..., Workflow]
+Make = Callable[..., RolloutWorkflow]
 
 
 def open_shop(**release: Any) -> World:
@@ -28,26 +27,49 @@ def open_shop(**release: Any) -> World:
     return world
 
 
-def make_blue_green(world: World, **options: Any) -> Workflow:
+def make_blue_green(world: World, **options: Any) -> RolloutWorkflow:
     given: dict[str, Any] = {"preview_checks": [world.probe("shop", NEW)], "bake": "1m"}
     ports = {"platform": world.platform, "router": world.router}
     return blue_green("shop", NEW, **ports, **{**given, **options})
 
 
-def make_canary(world: World, **options: Any) -> Workflow:
+def make_canary(world: World, **options: Any) -> RolloutWorkflow:
     given: dict[str, Any] = {"steps": [25, 50, 100], "bake": "1m"}
     ports = {"platform": world.platform, "router": world.router}
     return canary("shop", NEW, **ports, **{**given, **options})
 
 
-STRATEGIES: dict[str, Make] = {"blue_green": make_blue_green, "canary": make_canary}
-CHECKS = {"blue_green": "post_checks", "canary": "checks"}
+def make_release_train(
+    world: World,
+    *,
+    bake: Any = "1m",
+    checks: Any = (),
+    on_failure: Any = "rollback",
+    **options: Any,
+) -> RolloutWorkflow:
+    """Return a train of one service, so that what holds for every strategy can be held against it."""
+    shop = make_blue_green(world, **{"bake": None, "on_failure": on_failure, **options})
+    return release_train(services=[shop], bake=bake, checks=checks, on_failure=on_failure)
+
+
+STRATEGIES: dict[str, Make] = {
+    "blue_green": make_blue_green,
+    "canary": make_canary,
+    "release_train": make_release_train,
+}
+CHECKS = {"blue_green": "post_checks", "canary": "checks", "release_train": "checks"}
 """What the checks under traffic are called."""
 EFFECTS = {
     "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
     "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
+    "release_train": (
+        "shop.deploy_preview#1 platform.scale#1",
+        "shop.switch#1 router.set_weights#1",
+    ),
 }
 """The points at which capacity and weight are changed for the first time."""
+LAST = {"blue_green": "retire_old", "canary": "retire_old", "release_train": "shop.retire_old"}
+"""What comes last."""
 
 
 def at(span_s: float, do: Callable[[pyflow.Run], object]) -> Callable[[pyflow.Run], Any]:

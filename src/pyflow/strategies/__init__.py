@@ -2,6 +2,23 @@
 
 from pyflow.strategies.blue_green import blue_green
 from pyflow.strategies.canary import Step, canary
+from pyflow.strategies.coupling import Service, StateChange, WayBack
+from pyflow.strategies.outline import RolloutWorkflow
+from pyflow.strategies.release_train import release_train
+from pyflow.strategies.report import Decision, Report, ReportedStep
 from pyflow.strategies.rollout import Check
 
-__all__ = ["Check", "Step", "blue_green", "canary"]
+__all__ = [
+    "Check",
+    "Decision",
+    "Report",
+    "ReportedStep",
+    "RolloutWorkflow",
+    "Service",
+    "StateChange",
+    "Step",
+    "WayBack",
+    "blue_green",
+    "canary",
+    "release_train",
+]

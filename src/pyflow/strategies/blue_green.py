@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pyflow.define.policies import OnFailure
-    from pyflow.define.workflow import Workflow
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Backoff, Span
+    from pyflow.strategies.outline import RolloutWorkflow
     from pyflow.strategies.rollout import Check
 
 __all__ = ["blue_green"]
@@ -38,7 +38,7 @@ def blue_green(
     check_within: Span = "1h",
     on_failure: OnFailure = "rollback",
     backoff: Backoff = BACKOFF,
-) -> Workflow:
+) -> RolloutWorkflow:
     """Return the blue-green rollout of *version*: preview, check, switch, confirm, retire.
 
     Up to the end of *keep_old_for* the old version stays at full capacity, so
@@ -85,7 +85,7 @@ def blue_green(
     for pct in _percentages(switch):
         rollout.shift("switch" if pct == 100 else f"switch_{pct:g}".replace(".", "_"), pct)
     rollout.judge("bake", bake, "confirm", post_checks)
-    rollout.bake("keep_old", keep_old_for)
+    rollout.keep("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyflow.define.policies import OnFailure
-    from pyflow.define.workflow import Workflow
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Backoff, Span
+    from pyflow.strategies.outline import RolloutWorkflow
     from pyflow.strategies.rollout import Check
 
 __all__ = ["Step", "canary"]
@@ -61,7 +61,7 @@ def canary(
     check_within: Span = "1h",
     on_failure: OnFailure = "rollback",
     backoff: Backoff = BACKOFF,
-) -> Workflow:
+) -> RolloutWorkflow:
     """Return the canary rollout of *version*: capacity, weight, bake, checks, at every step.
 
     The old version keeps its full capacity until the very end, so that a
@@ -109,7 +109,7 @@ def canary(
         span = bake if step.bake is None else step.bake
         rollout.judge(f"bake_{label}", span, f"check_{label}", _checks_of(step, checks))
         rollout.approve(f"approve_{label}", step.approval)
-    rollout.bake("keep_old", keep_old_for)
+    rollout.keep("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow
 

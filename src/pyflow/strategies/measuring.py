@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyflow.run.context import AsyncContext
 
-__all__ = ["Measuring", "fitted", "is_comparison", "measured"]
+__all__ = ["Measuring", "fitted", "is_comparison", "lasting_s", "measured"]
 
 LATE_S = 1e-6
 """What a span may be short of a whole number of intervals, in seconds: rounding."""
@@ -86,3 +86,15 @@ def _fitted(check: Check, bake_s: float, *, endless: bool) -> Check:
         )
         raise DefinitionError(f"check {check.name!r}", [problem])
     return replace(check, count=count)
+
+
+def lasting_s(checks: Iterable[Check]) -> float:
+    """Return how long the longest of *checks* measures, in seconds, as far as they say."""
+    return max(map(_lasts_s, checks), default=0.0)
+
+
+def _lasts_s(check: Check) -> float:
+    delay_s = seconds(check.initial_delay, zero=True)
+    if check.interval is None or check.rules.count is None:
+        return delay_s
+    return delay_s + seconds(check.interval) * (check.rules.count - (not check.cumulative))

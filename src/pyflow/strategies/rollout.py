@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyflow.analysis.checks.base import Check as AnalysisCheck
 from pyflow.define.policies import Retry
-from pyflow.define.workflow import Workflow
 from pyflow.errors import CheckFailed, DefinitionError, RolloutError, shown
 from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
 from pyflow.strategies.ground import Survey, needed, split, surveyed
-from pyflow.strategies.measuring import Measuring, fitted, is_comparison, measured
+from pyflow.strategies.measuring import Measuring, fitted, is_comparison, lasting_s, measured
+from pyflow.strategies.outline import Note, RolloutWorkflow, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyflow.define.policies import OnFailure
     from pyflow.protocols import Platform, Router
     from pyflow.run.context import AsyncContext
+    from pyflow.strategies.outline import Kind
 
 __all__ = ["BACKOFF", "Check", "Rollout"]
 
@@ -86,8 +87,10 @@ class Rollout:
         self._instances = instances
         self._ladder: list[float] = [0.0]
         self._before: tuple[str, ...] = ()
-        self.workflow = Workflow(name, locks=[f"service:{service}"], on_failure=on_failure)
+        self.workflow = RolloutWorkflow(name, locks=[f"service:{service}"], on_failure=on_failure)
         self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
+        asks = ("one version is ready and has all of the traffic",)
+        self._tell("survey", "look", "look at what is there", checks=asks)
 
     # Steps --------------------------------------------------------------------------------
 
@@ -95,6 +98,8 @@ class Rollout:
         """Have what *pct* percent of the traffic take in instances of the new version, ready."""
         do = partial(self._deploy, pct=pct, instances=instances, present=self._ladder[-1])
         self._effect(name, do, partial(self._withdraw, ladder=tuple(self._ladder)))
+        what = f"start what {pct:g} % of the traffic take"
+        self._tell(name, "deploy", what, way_back="take its traffic, then its instances")
 
     def shift(self, name: str, pct: float) -> None:
         """Have *pct* percent of the traffic go to the new version."""
@@ -102,20 +107,32 @@ class Rollout:
         self._ladder.append(pct)
         do = partial(self._shift, pct=pct, origin=origin)
         self._effect(name, do, partial(self._shift_back, ladder=tuple(self._ladder)))
+        what, way_back = f"send it {pct:g} % of the traffic", "send all of it to the old version"
+        self._tell(name, "shift", what, weight_pct=pct, way_back=way_back)
 
     def retire(self, name: str) -> None:
         """Take the old version away."""
         present = self._ladder[-1]
         do, undo = partial(self._retire, present=present), partial(self._restore, present=present)
         self._effect(name, do, undo)
+        what, way_back = "take the old version away", "start it again, and wait until it is ready"
+        self._tell(name, "retire", what, way_back=way_back)
+
+    def keep(self, name: str, span: Span | None) -> None:
+        """Keep the old version for *span*, for an instant way back."""
+        self.bake(name, span)
+        if name in self.workflow.notes:
+            span_s = self.workflow.notes[name].span_s
+            self._tell(name, "keep", "keep the old version", span_s=span_s)
 
     def bake(self, name: str, span: Span | None) -> None:
         """Wait for *span*; a resume goes on where the wait was, to a tenth of it or a minute."""
         if span is not None:
             span_s = seconds(span, what=f"{self.workflow.name}({name})", zero=True)
             if span_s:
-                fn = partial(_bake, span_s=span_s)
+                fn = partial(bake_for, span_s=span_s)
                 self._add(name, fn, effect=False, timeout=2 * span_s + SPARE_S)
+                self._tell(name, "bake", "wait", span_s=span_s)
 
     def judge(self, bake: str, span: Span | None, name: str, checks: Iterable[Check]) -> None:
         """Wait for *span*, measure meanwhile, and have all other *checks* made after it."""
@@ -128,9 +145,12 @@ class Rollout:
         if analysed:
             self._before = before
             span_s = 0.0 if span is None else seconds(span, zero=True)
-            fn = Measuring(self._hands.version, fitted(analysed, span_s))
+            checks_made = fitted(analysed, span_s)
+            fn = Measuring(self._hands.version, checks_made)
             task = name if count == 1 else f"{name}_{count}"
             self._add(task, fn, effect=False, timeout=self._check_s + span_s)
+            asks = tuple(map(described, checks_made))
+            self._tell(task, "check", "measure", span_s=lasting_s(checks_made), checks=asks)
             ends = (task,) if ends == before else (*ends, task)
         self._before = ends
 
@@ -140,10 +160,11 @@ class Rollout:
         """Add *checks* beside one another, of *count* in all, and return what comes last now."""
         before, names = self._before, list[str]()
         for number, check in enumerate(checks, start=1):
-            fn = partial(_read, probe=check) if isinstance(check, Probe) else check
+            fn = partial(read_once, probe=check) if isinstance(check, Probe) else check
             self._before = before
             task = name if count == 1 else f"{name}_{number}"
             self._add(task, fn, effect=False, timeout=self._check_s)
+            self._tell(task, "check", "check", checks=(described(check),))
             names.append(task)
         return tuple(names) or before
 
@@ -168,6 +189,7 @@ class Rollout:
         if question is not None:
             self.workflow.add_approval(name, question, depends_on=self._before)
             self._before = (name,)
+            self._tell(name, "approve", "ask people")
 
     def _effect(self, name: str, do: Function[..., Any], undo: Function[..., Any]) -> None:
         timeout_s = self._ready_s + SPARE_S
@@ -177,6 +199,10 @@ class Rollout:
     def _add(self, name: str, fn: Function[..., Any], **options: Any) -> None:
         self.workflow.add_task(name, fn, depends_on=self._before, **options)
         self._before = (name,)
+
+    def _tell(self, name: str, kind: Kind, what: str, **more: Any) -> None:
+        """Note what a task is for, for the report."""
+        self.workflow.notes[name] = Note(kind, what, self._hands.service, **more)
 
     # What the tasks do --------------------------------------------------------------------
 
@@ -248,7 +274,7 @@ class Rollout:
         return [split(survey.stable, self._hands.version, pct) for pct in percentages]
 
 
-async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
+async def bake_for(ctx: AsyncContext, *, span_s: float) -> None:
     """Wait for *span_s* seconds in slices, each of which is saved."""
     done_s = float(ctx.checkpoints.get("baked_s", 0.0))
     slice_s = max(BAKE_SLICE_S_MIN, span_s / BAKE_SLICES)
@@ -258,7 +284,7 @@ async def _bake(ctx: AsyncContext, *, span_s: float) -> None:
         ctx.checkpoint("baked_s", done_s)
 
 
-async def _read(ctx: AsyncContext, *, probe: Probe) -> None:
+async def read_once(ctx: AsyncContext, *, probe: Probe) -> None:
     """Read *probe* once; anything other than healthy is a failure."""
     reading = await ctx.read(probe)
     if not reading.is_healthy:
