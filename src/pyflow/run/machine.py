@@ -8,7 +8,7 @@ is in the same commit as the failure that caused it.
 
 The parts are next door: `joins` (may it run), `trying` (what follows a
 failure), `mapping` (maps), `locking` (locks), `undoing` (the rollback), `asked`
-(people).
+(people), `passing` (what they pass over).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.record import events as ev
-from pyflow.run import approving, asked, locking, mapping, resuming, trying, undoing
+from pyflow.run import approving, asked, locking, mapping, passing, resuming, trying, undoing
 from pyflow.run import inputs as on
 from pyflow.run.joins import judge
 from pyflow.run.state import RunState, TaskState
@@ -169,6 +169,8 @@ class Machine:
                 return self.emit_settled(ev.TaskSkipped(state.name, reason))
             if verdict == "wait":
                 return None
+        if state.name in self.state.passing:
+            return passing.leave_out(self, state)
         if state.name in self.reasons:  # it is asked or queued already
             return None
         if state.node.when is None:
