@@ -342,6 +342,7 @@ CHANGES: dict[str, tuple[Workflow, Workflow]] = {
     "skippable": (base(), base(skippable=True)),
     "step": (base(skippable="a"), base(skippable="b")),
     "skip_on_promotion": (base(), base(skip_on_promotion=True)),
+    "background": (base(), base(background=True)),
     "on_interrupt": (base(), base(on_interrupt="rerun")),
     "on_interrupt function": (base(on_interrupt=fn), base(on_interrupt=other)),
     "map items": (mapped(), mapped(over=[1, 3])),

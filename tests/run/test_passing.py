@@ -66,8 +66,16 @@ def promote(run: pyflow.Run) -> None:
     run.promote(by="ann", reason="it is fine")
 
 
+def promoted_by(by: str) -> Callable[[pyflow.Run], object]:
+    return lambda run: run.promote(by=by)
+
+
 def pause(run: pyflow.Run) -> None:
     run.pause()
+
+
+def unpause(run: pyflow.Run) -> None:
+    run.unpause()
 
 
 def roll_back(run: pyflow.Run) -> None:
@@ -188,8 +196,7 @@ class TestSkip:
         wf.add_task("check", fail, **STEP)
 
         for asks in ([(60, skip("check"))], [(60, pause), (60, skip("check")), (60, pause)]):
-            unpause = (60, lambda run: run.unpause())  # pyright: ignore[reportUnknownLambdaType, reportUnknownMemberType]
-            simulation = simulate(wf, operator=at(*asks, unpause))
+            simulation = simulate(wf, operator=at(*asks, (60, unpause)))
             assert simulation.status == "succeeded"
             assert statuses(simulation) == {"first": "succeeded", "check": "skipped"}
 
@@ -242,7 +249,7 @@ class TestSkip:
 
     def test_refuses_those_who_may_not_answer(self) -> None:
         """Nobody passes over a question that they could not have answered, nor a quorum."""
-        for options, by, note in [
+        cases: list[tuple[dict[str, Any], str, str]] = [
             ({"approvers": ["bob"]}, "ann", "go is a question, and ann is not among the approvers"),
             ({"quorum": 2}, "ann", "go is a question, and 2 people have to approve it"),
             (
@@ -250,10 +257,11 @@ class TestSkip:
                 "simulation",
                 "go is a question, and simulation started the run",
             ),
-        ]:
+        ]
+        for options, by, note in cases:
             wf = pyflow.Workflow("w")
             wf.add_approval("go", "Go?", skippable=True, skip_on_promotion=True, **options)
-            for do in (skip("go", by), lambda run, by=by: run.promote(by=by)):  # pyright: ignore[reportUnknownLambdaType, reportUnknownMemberType]
+            for do in (skip("go", by), promoted_by(by)):
                 simulation = simulate(wf, operator=at((60, do), (60, roll_back)))
                 assert str(notes(simulation)[0]).startswith(note)
 

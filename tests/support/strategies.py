@@ -85,6 +85,7 @@ def build(number: Number, max_tasks: int = 8, *, people: bool = False) -> Workfl
                 name, nothing, over=over, tolerate=number(2), max_parallel=limit, **options
             )
         else:
+            passing["background"] = number(6) == 5
             workflow.add_task(name, nothing, **options, **passing)
         if number(4) > 0:
             workflow.add_recovery(name, nothing, retry=pick(None, None, Retry(2)))

@@ -141,9 +141,10 @@ def _approval(task: Task) -> list[Any] | None:
 
 
 def _passing(task: Task) -> list[Any]:
-    """Return how people may pass *task* over; nothing for one of which they may not."""
+    """Return how people may pass *task* over, and whether it holds a hold up; nothing where neither."""
     passing = {"skippable": task.skippable, "on_promotion": task.skip_on_promotion}
-    return [passing] if any(passing.values()) else []
+    given = {**passing, "background": task.background}
+    return [given] if any(given.values()) else []
 
 
 def _hash(data: Any) -> str:

@@ -213,6 +213,9 @@ class Task:
     skip_on_promotion: bool = False
     """Whether it is passed over once a person promotes, unless an effect of it has begun."""
 
+    background: bool = False
+    """Whether the run may be held while it is under way, because it only watches."""
+
     undo: Recovery | None = None
     """How its effect is taken back."""
 

@@ -98,6 +98,7 @@ class TaskOptions(TypedDict, total=False):
     inputs: Mapping[str, str] | None
     skippable: bool | str
     skip_on_promotion: bool
+    background: bool
 
 
 class RecoveryOptions(TypedDict, total=False):
@@ -206,6 +207,7 @@ class Workflow:
         inputs: Mapping[str, str] | None = None,
         skippable: bool | str = False,
         skip_on_promotion: bool = False,
+        background: bool = False,
     ) -> None:
         """Add a task.
 
@@ -242,6 +244,8 @@ class Workflow:
             skip_on_promotion: Whether it is left out, as if it had passed,
                 once a person promotes (`Run.promote`). What changes something
                 and has begun goes on.
+            background: Whether the run may be held, and wait for people, while
+                it is under way: for what watches as long as the run goes on.
         """
         self._add(
             name,
@@ -261,6 +265,7 @@ class Workflow:
             inputs=inputs,
             skippable=skippable,
             skip_on_promotion=skip_on_promotion,
+            background=background,
         )
 
     def add_approval(
@@ -624,6 +629,7 @@ class Workflow:
                 approval=options.get("approval"),
                 skippable=options.get("skippable", False),
                 skip_on_promotion=options.get("skip_on_promotion", False),
+                background=options.get("background", False),
                 defined_at=where,
             )
         )
@@ -856,10 +862,9 @@ def _passing_checks(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
             named or isinstance(skippable, bool),
             "give True, False, or the name of a step, in letters, digits, _ and -",
         ),
-        (
-            "skip_on_promotion",
-            isinstance(options["skip_on_promotion"], bool),
-            "give True or False",
+        *(
+            (option, isinstance(options.get(option, False), bool), "give True or False")
+            for option in ("skip_on_promotion", "background")
         ),
     ]
 
