@@ -21,8 +21,8 @@ from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
 from pyflow.strategies.ground import Survey, needed, split, surveyed
-from pyflow.strategies.measuring import Measuring, fitted, is_comparison, measured
-from pyflow.strategies.watching import Watching, outcome_of
+from pyflow.strategies.measuring import fitted, is_comparison, measured, measuring
+from pyflow.strategies.watching import outcome_of, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,7 +149,7 @@ class Rollout:
         if analysed:
             self._before = before
             span_s = 0.0 if span is None else seconds(span, zero=True)
-            fn = Measuring(self._hands.version, fitted(analysed, span_s))
+            fn = measuring(self._hands.version, fitted(analysed, span_s))
             task = name if count == 1 else f"{name}_{count}"
             self._look(task, fn, step, timeout_s=self._check_s + span_s)
             ends = (task,) if ends == before else (*ends, task)
@@ -191,7 +191,7 @@ class Rollout:
         """
         if checks:
             before = self._before
-            fn = Watching(self._hands.version, checks, before)
+            fn = watching(self._hands.version, checks, before)
             tasks = self.workflow.tasks
             timeout_s = sum(ANSWER_S if t.approval else t.timeout_s or 0.0 for t in tasks)
             self._before = (since,)

@@ -9,6 +9,7 @@ to something once the steps that they watch are done.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import Check
@@ -17,39 +18,43 @@ from pyflow.errors import DefinitionError, shown
 from pyflow.strategies.ground import Survey  # noqa: TC001 - an annotation that is read when it runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable as Function
     from collections.abc import Sequence
 
     from pyflow.run.context import AsyncContext
 
-__all__ = ["Watching", "background", "outcome_of"]
+__all__ = ["background", "outcome_of", "watching"]
 
 DONE = ("succeeded", "skipped")
 
 
-class Watching:
-    """A task function: an analysis of *version* by *checks*, until the tasks *until* are done.
+def watching(version: str, checks: Sequence[Check], until: Sequence[str]) -> Function[..., Any]:
+    """Return a task function: an analysis of *version* by *checks*, until the tasks *until* are done.
 
     It measures once at least.
 
     Raises:
         DefinitionError: The checks make no analysis.
     """
+    analysis(checks, canary=version, baseline="found out by the survey", until=bool)
+    return partial(_watch, version=version, checks=tuple(checks), until=tuple(until))
 
-    def __init__(self, version: str, checks: Sequence[Check], until: Sequence[str]) -> None:
-        self._version = version
-        self._checks = tuple(checks)
-        self._until = tuple(until)
-        self._analysis("found out by the survey")
 
-    async def __call__(self, ctx: AsyncContext, survey: Survey) -> dict[str, Any]:
-        """Measure until the checks have come to something, or the steps are done."""
-        return await self._analysis(survey.stable)(ctx)
+async def _watch(
+    ctx: AsyncContext,
+    survey: Survey,
+    *,
+    version: str,
+    checks: tuple[Check, ...],
+    until: tuple[str, ...],
+) -> dict[str, Any]:
+    """Measure until the checks have come to something, or the steps are done."""
 
-    def _analysis(self, baseline: str) -> Any:
-        return analysis(self._checks, canary=self._version, baseline=baseline, until=self._is_over)
+    def is_over(ctx: AsyncContext) -> bool:
+        done = all(outcome_of(ctx, name) in DONE for name in until)
+        return done and bool(ctx.measurements)
 
-    def _is_over(self, ctx: AsyncContext) -> bool:
-        return bool(ctx.measurements) and all(outcome_of(ctx, name) in DONE for name in self._until)
+    return await analysis(checks, canary=version, baseline=survey.stable, until=is_over)(ctx)
 
 
 def background(name: str, checks: Sequence[object]) -> list[Check]:

@@ -124,7 +124,7 @@ def a_start_waits_for_dependencies(run: Told) -> str | None:
                 open_ = [name for name in node.depends_on if name not in settled]
                 if open_:
                     return f"{one.task} started before {open_[0]} had settled"
-        elif _succeeds(one) or getattr(one, "passed", None):
+        elif _succeeds(one) or (isinstance(one, ev.TaskSkipped | ev.HoldReleased) and one.passed):
             settled[one.task] = "task_succeeded"
         elif isinstance(one, SETTLING) and not isinstance(one, ev.TaskInterrupted):
             settled[one.task] = one.kind
