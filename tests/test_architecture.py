@@ -38,6 +38,7 @@ PURE = (
     "machine",
     "mapping",
     "maps",
+    "passing",
     "recovery",
     "locking",
     "resuming",

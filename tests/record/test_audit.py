@@ -325,6 +325,7 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.IntentRaised("hold", "why", by="bob"), "hold: by bob: why"),
     (ev.IntentRaised("hold", ""), "hold"),
     (ev.HoldReleased("retry", "a"), "retry"),
+    (ev.PassedOver("skip", ["a", "b"], "bob", "why"), "skip by bob: why: a, b"),
     (ev.CommandReceived("pause", accepted=True), "pause"),
     (ev.CommandReceived("skip", True, "bob", "why", "a"), "skip a, by bob: why"),
     (ev.CommandReceived("skip", accepted=False, note="too late"), "skip (refused: too late)"),
@@ -373,6 +374,7 @@ DETAILS: list[tuple[ev.Event, str]] = [
     (ev.ApprovalRequested("a", "go?", "d"), "go?"),
     (ev.ApprovalAnswered("a", "approve", "d", "bob", "ok"), "approve by bob: ok"),
     (ev.HolderAsked("r", 3, "r1"), "run r1, which has r, to cancel"),
+    (ev.HolderAsked("r", 3, "r1", "rollback"), "run r1, which has r, to roll back"),
     (ev.LockBroken("r", 3, "bob", "why"), "r, by bob: why"),
     (ev.NotificationsOpened(["slack", "mail"]), "slack, mail"),
     (

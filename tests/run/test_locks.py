@@ -215,6 +215,26 @@ class TestCancelHolder:
         (told,) = new.audit_trail.query(kind="holder_asked")
         assert dict(told.data) == {"resource": "shop", "epoch": 1, "holder": old.run_id}
 
+    def test_rolls_back(self) -> None:
+        """A run that supersedes has the holder roll back, and begins once nothing is left of it."""
+
+        async def main() -> list[pyflow.Result]:
+            engine = SimulatedEngine()
+            workflow = sleepy("old")
+            workflow.add_recovery(workflow.tasks[0].name, lambda: None)
+            old = engine.start(workflow)
+            await asyncio.sleep(60)
+            new = engine.start(sleepy("new", on_locked="roll_back_holder"), initiator="ann")
+            return [await old, await new]
+
+        old, new = run_virtual(main())
+
+        assert (old.status, new.status) == ("rolled_back", "succeeded")
+        (command,) = asked(old)
+        assert (command["command"], command["accepted"], command["by"]) == ("rollback", True, "ann")
+        (told,) = new.audit_trail.query(kind="holder_asked")
+        assert told.data["command"] == "rollback"
+
     def test_cancels_who_comes_between(self) -> None:
         """Those who waited longer are served in their turn, and asked to cancel then."""
 

@@ -85,7 +85,8 @@ class World:
                     self._turn()
                     continue
                 break
-            _, command = self.pending.pop(ready[self.choose(len(ready))])
+            kind, command = self.pending.pop(ready[self.choose(len(ready))])
+            self.under_way += kind == "late"  # which nobody counts any more
             self._happen(command)
             self._turn()
         return self
@@ -120,6 +121,8 @@ class World:
                 ]
             elif isinstance(command, on.Abandon):
                 self.slots += 1
+            elif isinstance(command, on.EndCall):
+                self._end_call(command.task)
             elif isinstance(command, (on.StartAttempt, on.StartRepair, on.StartUndo)):
                 self.under_way += 1
                 self.most_under_way = max(self.most_under_way, self.under_way)
@@ -130,6 +133,13 @@ class World:
                 self.pending.append(("drain", command))
             else:
                 self.pending.append(("call", command))
+
+    def _end_call(self, task: str) -> None:
+        """Count the call of *task* no more; it may end all the same, and nobody listens."""
+        for place, (kind, one) in enumerate(self.pending):
+            if isinstance(one, on.StartAttempt | on.StartRepair) and one.task == task:
+                self.under_way -= 1
+                self.pending[place] = ("hang" if kind == "hang" else "late", one)
 
     def _happen(self, command: on.Command) -> None:
         handle = self.machine.handle

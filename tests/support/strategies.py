@@ -63,15 +63,20 @@ def build(number: Number, max_tasks: int = 8, *, people: bool = False) -> Workfl
             "point_of_no_return": number(14) == 13,
             "locks": ("task:shared", "task:z")[: place % 3],
         }
+        passing: dict[str, Any] = {
+            "skippable": pick(False, False, "step", True),
+            "skip_on_promotion": number(3) == 0,
+        }
         may_fail[name] = bool(deps) or not options["allow_failure"]
         if people and number(6) == 5:
             asked = {key: options[key] for key in ("depends_on", "join", "when", "allow_failure")}
             expires, on_expiry = pick(None, "1h"), pick("reject", "approve", "hold")
+            asked |= passing
             workflow.add_approval(name, "Go on?", expires=expires, on_expiry=on_expiry, **asked)
             continue
+        options["effect"] = number(4) < 3
         if people:
             options["on_interrupt"] = pick("ask", "rerun", "rerun", truly)
-            options["effect"] = number(6) < 5
             if options["retry"] is not None and number(2):
                 options["retry"] = Retry(3, after_crash=True)
         if number(6) == 5:
@@ -80,7 +85,8 @@ def build(number: Number, max_tasks: int = 8, *, people: bool = False) -> Workfl
                 name, nothing, over=over, tolerate=number(2), max_parallel=limit, **options
             )
         else:
-            workflow.add_task(name, nothing, **options)
+            passing["background"] = number(6) == 5
+            workflow.add_task(name, nothing, **options, **passing)
         if number(4) > 0:
             workflow.add_recovery(name, nothing, retry=pick(None, None, Retry(2)))
         if number(5) == 4:
@@ -108,8 +114,9 @@ def random_world(workflow: Workflow, rng: random.Random, *, slots: int | None = 
     odds = {"undo": rng.choice([0, 0, 30]), "task": rng.choice([0, 10, 30, 60])}
     hanging = rng.choice([0, 0, 10])
     commands: list[Any] = rng.choices(
-        ["pause", "unpause", "cancel", "rollback"], k=rng.randrange(3)
+        ["pause", "unpause", "cancel", "rollback", "skip", "skip", "promote"], k=rng.randrange(4)
     )
+    passed = rng.choice(["step", "t0", "t1", "t2", "nothing"])
 
     def fails(what: str, attempt: int) -> bool:
         return rng.randrange(100) < odds["undo" if what.startswith("undo:") else "task"]
@@ -119,7 +126,7 @@ def random_world(workflow: Workflow, rng: random.Random, *, slots: int | None = 
         choose=rng.randrange,
         fails=fails,
         answers=lambda task: [True, True, False, None][rng.randrange(4)],
-        asks=[on.Asked(command, "ann", "why not") for command in commands],
+        asks=[on.Asked(command, "ann", "why not", passed) for command in commands],
         hangs=lambda what: rng.randrange(100) < hanging,
         max_parallel=workflow.max_parallel,
         slots=slots or rng.choice([1, 2, 1_000]),

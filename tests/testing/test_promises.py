@@ -77,6 +77,14 @@ def skipped(task: str) -> ev.Event:
     return ev.TaskSkipped(task, "")
 
 
+def passed(task: str) -> ev.Event:
+    return ev.PassedOver("skip", [task], "ann")
+
+
+def left_out(task: str) -> ev.Event:
+    return ev.TaskSkipped(task, "", "ann", passed=True)
+
+
 def again(task: str, attempt: int = 2) -> ev.Event:
     return ev.RetryScheduled(task, attempt, 1.0)
 
@@ -389,6 +397,20 @@ CASES = [
         kept=[*STARTED, done("deploy"), intent("rollback"), undo("deploy"), undo("deploy", 2)],
         broken=[*STARTED, done("deploy"), intent("rollback"), undo("deploy"), undo("deploy")],
         message="undo_started of deploy, attempt 1, is recorded twice",
+    ),
+    Case(
+        promises.what_is_passed_over_does_not_start,
+        chain,
+        kept=[*STARTED, done("deploy"), passed("check"), left_out("check")],
+        broken=[*STARTED, done("deploy"), passed("check"), start("check")],
+        message="task_started of check came after it was passed over",
+    ),
+    Case(
+        promises.what_is_passed_over_does_not_start,
+        chain,
+        kept=[*HELD, passed("deploy"), ev.HoldReleased("skip", "deploy", passed=True)],
+        broken=[*STARTED, done("deploy"), left_out("check")],
+        message="task_skipped says that check passed, and nobody said so",
     ),
     Case(
         promises.what_is_done_is_not_done_again,

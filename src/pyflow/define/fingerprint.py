@@ -82,6 +82,7 @@ class Identities:
             self._recovery(task.undo) if task.undo else None,
             [self._recovery(repair) for repair in task.repairs],
             *([sorted(task.locks)] if task.locks else []),
+            *_passing(task),
         ]
         return _hash(parts)[:16]
 
@@ -137,6 +138,13 @@ def _approval(task: Task) -> list[Any] | None:
         asked.on_expiry,
         asked.not_initiator,
     ]
+
+
+def _passing(task: Task) -> list[Any]:
+    """Return how people may pass *task* over, and whether it holds a hold up; nothing where neither."""
+    passing = {"skippable": task.skippable, "on_promotion": task.skip_on_promotion}
+    given = {**passing, "background": task.background}
+    return [given] if any(given.values()) else []
 
 
 def _hash(data: Any) -> str:

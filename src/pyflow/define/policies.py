@@ -24,7 +24,7 @@ __all__ = [
 
 Join: TypeAlias = Literal["success", "done", "failure", "any"]
 OnFailure: TypeAlias = Literal["rollback", "stop", "continue", "hold"]
-OnLocked: TypeAlias = Literal["wait", "fail", "cancel_holder"]
+OnLocked: TypeAlias = Literal["wait", "fail", "cancel_holder", "roll_back_holder"]
 Isolation: TypeAlias = Literal["inline", "thread", "process"]
 
 JOINS: tuple[str, ...] = get_args(Join)

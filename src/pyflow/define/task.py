@@ -207,6 +207,15 @@ class Task:
     approval: Approval | None = None
     """The question that it asks people, where it is an approval; nothing is called then."""
 
+    skippable: bool | str = False
+    """Whether people may pass it over as if it had passed; the name of a step, where with others."""
+
+    skip_on_promotion: bool = False
+    """Whether it is passed over once a person promotes, unless an effect of it has begun."""
+
+    background: bool = False
+    """Whether the run may be held while it is under way, because it only watches."""
+
     undo: Recovery | None = None
     """How its effect is taken back."""
 

@@ -96,6 +96,9 @@ class TaskOptions(TypedDict, total=False):
     isolation: Isolation | None
     locks: Iterable[str]
     inputs: Mapping[str, str] | None
+    skippable: bool | str
+    skip_on_promotion: bool
+    background: bool
 
 
 class RecoveryOptions(TypedDict, total=False):
@@ -121,7 +124,8 @@ class Workflow:
         locks: Names of resources that only one run at a time may touch.
         on_locked: What a run does where another one has such a resource: `wait`
             for it, `fail` and say who that is, or `cancel_holder`, which asks
-            that one to cancel, and then waits for it.
+            that one to cancel, and then waits for it; `roll_back_holder` asks
+            it to roll back, and takes its place where nothing is left of it.
         max_parallel: How many tasks may be under way at once; None leaves
             that to the engine.
     """
@@ -201,6 +205,9 @@ class Workflow:
         isolation: Isolation | None = None,
         locks: Iterable[str] = (),
         inputs: Mapping[str, str] | None = None,
+        skippable: bool | str = False,
+        skip_on_promotion: bool = False,
+        background: bool = False,
     ) -> None:
         """Add a task.
 
@@ -231,6 +238,14 @@ class Workflow:
                 `process` (a fresh interpreter, with a timeout that stops it).
             inputs: Parameters that take the output of a task, or the value of
                 a parameter, with another name.
+            skippable: Whether people may pass it over while it waits or runs,
+                as if it had passed (`Run.skip`): for what only waits or looks.
+                A text is the name of a step: all tasks of it can be passed over together.
+            skip_on_promotion: Whether it is left out, as if it had passed,
+                once a person promotes (`Run.promote`). What changes something
+                and has begun goes on.
+            background: Whether the run may be held, and wait for people, while
+                it is under way: for what watches as long as the run goes on.
         """
         self._add(
             name,
@@ -248,6 +263,9 @@ class Workflow:
             isolation=isolation,
             locks=locks,
             inputs=inputs,
+            skippable=skippable,
+            skip_on_promotion=skip_on_promotion,
+            background=background,
         )
 
     def add_approval(
@@ -264,6 +282,8 @@ class Workflow:
         join: Join = "success",
         when: Function | None = None,
         allow_failure: bool = False,
+        skippable: bool | str = False,
+        skip_on_promotion: bool = False,
     ) -> None:
         """Add a question that people answer: what depends on it waits until they approve.
 
@@ -286,6 +306,9 @@ class Workflow:
             join: What has to have become of them.
             when: Asked once the join is satisfied; a false answer skips the question.
             allow_failure: Whether a rejection counts as a skip.
+            skippable: See `add_task`; whoever passes it over has to be
+                somebody who may approve, and a quorum is never passed over.
+            skip_on_promotion: See `add_task`; the same holds for whoever promotes.
         """
         given = {
             "question": question,
@@ -311,6 +334,8 @@ class Workflow:
             isolation=None,
             inputs=None,
             approval=self._approval(f"approval {shown(name)}", given),
+            skippable=skippable,
+            skip_on_promotion=skip_on_promotion,
         )
 
     def add_map(
@@ -602,6 +627,9 @@ class Workflow:
                 inputs=self._inputs(subject, options["inputs"]),
                 map=over,
                 approval=options.get("approval"),
+                skippable=options.get("skippable", False),
+                skip_on_promotion=options.get("skip_on_promotion", False),
+                background=options.get("background", False),
                 defined_at=where,
             )
         )
@@ -642,6 +670,7 @@ class Workflow:
                 name=dot + task.name,
                 depends_on=tuple(dot + name for name in task.depends_on),
                 scope=dot + task.scope,
+                skippable=dot + step if isinstance(step := task.skippable, str) else step,
             )
             for task in other.tasks
         ]
@@ -689,6 +718,7 @@ class Workflow:
                 (option, isinstance(options[option], bool), "give True or False")
                 for option in ("allow_failure", "point_of_no_return", "effect")
             ),
+            *_passing_checks(options),
         ]
         self.problems += [
             BadOption(subject, option, options[option], expected)
@@ -818,6 +848,25 @@ class Workflow:
         except DefinitionError:
             self.problems.append(BadOption(subject, "timeout", value, SPAN_RULE))
             return None
+
+
+def _passing_checks(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """Return what may be said of how people pass a task over; maps say nothing of it."""
+    if "skippable" not in options:
+        return []
+    skippable = options["skippable"]
+    named = isinstance(skippable, str) and NAME.fullmatch(skippable) is not None
+    return [
+        (
+            "skippable",
+            named or isinstance(skippable, bool),
+            "give True, False, or the name of a step, in letters, digits, _ and -",
+        ),
+        *(
+            (option, isinstance(options.get(option, False), bool), "give True or False")
+            for option in ("skip_on_promotion", "background")
+        ),
+    ]
 
 
 def _is_lock(value: object) -> bool:

@@ -139,6 +139,23 @@ class HoldReleased(Event):
     """Who decided."""
     reason: str | None = None
     """Why."""
+    passed: bool | None = None
+    """Whether what depends on a task that is skipped takes it for one that has succeeded."""
+
+
+@frozen
+class PassedOver(Event):
+    """A person has tasks left out, as if they had passed: at once, or when their turn comes."""
+
+    kind: ClassVar[str] = "passed_over"
+    command: Literal["skip", "promote"]
+    """What was asked."""
+    tasks: list[str]
+    """The tasks that are left out."""
+    by: str
+    """Who decided."""
+    reason: str | None = None
+    """Why."""
 
 
 @frozen
@@ -312,6 +329,8 @@ class TaskSkipped(TaskEvent):
     """Why."""
     by: str | None = None
     """Who decided, where a person did."""
+    passed: bool | None = None
+    """Whether what depends on it takes it for one that has succeeded."""
 
 
 @frozen
@@ -685,7 +704,7 @@ class LockAcquired(Event):
 
 @frozen
 class HolderAsked(Event):
-    """The run asked another one, which has a resource that it needs, to cancel."""
+    """The run asked another one, which has a resource that it needs, to make way."""
 
     kind: ClassVar[str] = "holder_asked"
     resource: str
@@ -694,6 +713,8 @@ class HolderAsked(Event):
     """The fencing token of the one that has it."""
     holder: str
     """Id of that run."""
+    command: str | None = None
+    """What it was asked; to cancel, unless this says otherwise."""
 
 
 @frozen
@@ -801,6 +822,7 @@ ALL: tuple[type[Event], ...] = (
     RunUnpaused,
     IntentRaised,
     HoldReleased,
+    PassedOver,
     CommandReceived,
     OutcomeDecided,
     RunFinished,

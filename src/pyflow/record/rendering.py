@@ -187,6 +187,11 @@ def _measured(event: ev.MeasurementTaken) -> str:
     return _said(f"{event.check} {event.number}: {event.verdict}{then}", reason)
 
 
+def _holder(event: ev.HolderAsked) -> str:
+    what = "cancel" if event.command is None else "roll back"
+    return f"run {event.holder}, which has {event.resource}, to {what}"
+
+
 def _outcome(event: ev.OutcomeDecided) -> str:
     applied = f"; still applied: {', '.join(event.residue)}" if event.residue else ""
     left = f"; no undo for {', '.join(event.not_undone)}" if event.not_undone else ""
@@ -200,6 +205,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.RunUnpaused: lambda e: _by(e.by, e.reason),
     ev.IntentRaised: lambda e: _said(e.intent, _by(e.by, e.reason)),
     ev.HoldReleased: lambda e: f"{e.decision} {_by(e.by, e.reason)}",
+    ev.PassedOver: lambda e: f"{e.command} {_by(e.by, e.reason)}: {', '.join(e.tasks)}",
     ev.CommandReceived: _command,
     ev.OutcomeDecided: _outcome,
     ev.RunFinished: lambda e: f"{e.status}, {_count(e.records, 'record')}",
@@ -235,7 +241,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.ApprovalRequested: lambda e: e.question,
     ev.ApprovalAnswered: lambda e: f"{e.answer} {_by(e.by, e.comment)}",
     ev.LockAcquired: lambda e: f"{e.resource}, epoch {e.epoch}",
-    ev.HolderAsked: lambda e: f"run {e.holder}, which has {e.resource}, to cancel",
+    ev.HolderAsked: _holder,
     ev.LockReleased: lambda e: f"{e.resource}, epoch {e.epoch}",
     ev.LockBroken: lambda e: f"{e.resource}, {_by(e.by, e.reason)}",
     ev.NotificationsOpened: lambda e: ", ".join(e.routes),

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from pyflow.run.machine import Machine
     from pyflow.run.state import TaskState
 
-__all__ = ["answer", "expired", "hold_for_approvals", "request", "take_up"]
+__all__ = [
+    "answer",
+    "expired",
+    "hold_for_approvals",
+    "request",
+    "take_up",
+    "why_not_passed_over",
+]
 
 
 def request(m: Machine, state: TaskState) -> None:
@@ -65,6 +72,16 @@ def answer(m: Machine, happening: on.Asked) -> str | None:
         return refusal
     _count(m, state, happening)
     return None
+
+
+def why_not_passed_over(m: Machine, state: TaskState, happening: on.Asked) -> str | None:
+    """Return why whoever asks may not pass *state* over, if it is a question that they may not."""
+    approval = state.node.task.approval
+    if approval is None:
+        return None
+    if approval.quorum > 1:
+        return f"{approval.quorum} people have to approve it"
+    return _refusal(m, state, happening)
 
 
 def _refusal(m: Machine, state: TaskState, happening: on.Asked) -> str | None:

@@ -5,11 +5,10 @@ Each answer is None where something changed, else why not; both are recorded.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pyflow.record import events as ev
-from pyflow.run import approving, resuming
+from pyflow.run import approving, passing, resuming
 from pyflow.run.joins import judge
 
 if TYPE_CHECKING:
@@ -64,10 +63,12 @@ def ask_stop(m: Machine, happening: on.Asked) -> str | None:
 
 def ask_decision(m: Machine, happening: on.Asked) -> str | None:
     task = happening.task or ""
+    decision = "retry" if happening.command == "retry" else "skip"
+    if decision == "skip" and passing.is_passable(m, task):
+        return passing.ask_skip(m, happening)
     if m.state.intent != "hold" or task not in m.state.held:
         held = ", ".join(m.state.held) or "nothing"
         return f"{task!r} does not wait for a decision; {held} does"
-    decision = "retry" if happening.command == "retry" else "skip"
     state = m.state.tasks[task]
     if state.is_asking:
         return f"{task} waits for an answer; approve or reject it"
@@ -88,10 +89,7 @@ def _take_back(m: Machine, state: TaskState) -> None:
     for one in state.dependents:
         verdict, _ = judge(one.node.task.join, len(one.node.depends_on), one)
         if one.status == "pending" and verdict == "wait":
-            m.reasons.pop(one.name, None)
-            m.queue = deque(work for work in m.queue if work[1] is not one)
-            m.lockers = deque(locker for locker in m.lockers if locker is not one)
-            m.questions = deque(question for question in m.questions if question is not one)
+            passing.take_from_line(m, one)
 
 
 def ask_resolve(m: Machine, happening: on.Asked) -> str | None:
@@ -121,6 +119,7 @@ _ANSWERS: dict[str, Callable[[Machine, on.Asked], str | None]] = {
     "rollback": ask_stop,
     "retry": ask_decision,
     "skip": ask_decision,
+    "promote": passing.ask_promote,
     "resolve": ask_resolve,
     "approve": approving.answer,
     "reject": approving.answer,

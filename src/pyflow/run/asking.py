@@ -40,8 +40,12 @@ class Asking:
         self._ask(run_id, asked("retry", task=task, by=by, reason=reason))
 
     def skip(self, run_id: str, task: str, *, by: str, reason: str | None = None) -> None:
-        """Decide a hold: have the run go on as if the failed *task* had been skipped."""
+        """Decide a hold, or pass a task or a step over; see `Run.skip`."""
         self._ask(run_id, asked("skip", task=task, by=by, reason=reason))
+
+    def promote(self, run_id: str, *, by: str, reason: str | None = None) -> None:
+        """Have the run leave out all that its tasks say a promotion leaves out; see `Run.promote`."""
+        self._ask(run_id, asked("promote", by=by, reason=reason))
 
     def resolve(
         self,

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["Asking", "Message", "asked", "asked_in", "data_of"]
 
 Asking = Literal[
-    "pause", "unpause", "cancel", "rollback", "retry", "skip", "resolve", "approve", "reject"
+    "pause",
+    "unpause",
+    "cancel",
+    "rollback",
+    "retry",
+    "skip",
+    "promote",
+    "resolve",
+    "approve",
+    "reject",
 ]
 """What can be asked."""
 
@@ -74,7 +83,7 @@ def asked(
         raise EngineError(f"nobody can ask {shown(command)} of a run{hint}")
     if command in ("retry", "skip", "resolve", "approve", "reject") and not task:
         raise EngineError(f"{command} needs the name of what it is about")
-    if command in ("resolve", "approve", "reject") and not by:
+    if command in ("promote", "resolve", "approve", "reject") and not by:
         raise EngineError(f"{command} needs by=: who says so")
     if command == "resolve" and answer not in ("applied", "not_applied"):
         raise EngineError(f"resolve(answer={shown(answer)}): say applied or not_applied")

@@ -18,6 +18,7 @@ from pyflow.record.batches import Batch
 from pyflow.run import inputs as on
 from pyflow.run.commands import asked_in
 from pyflow.run.desk import RunDesk
+from pyflow.run.locking import MAKE_WAY
 from pyflow.run.masking import redacted
 from pyflow.run.promises import Promise
 from pyflow.run.result import task_error
@@ -467,7 +468,7 @@ class Driver:
                 command.resources,
                 policy=_policy(command),
                 had=self._had(command),
-                told=self._met if command.policy == "cancel_holder" else None,
+                told=self._met if command.policy in MAKE_WAY else None,
             )
         except LockError as error:
             self._refusal = error
@@ -486,17 +487,18 @@ class Driver:
         self.post(on.HolderMet(lease.resource, lease.epoch, lease.run_id))
 
     def _ask_holder(self, command: on.AskHolder) -> None:
-        """Ask another run to cancel; where nobody can reach it, this one waits all the same."""
+        """Ask another run to make way; where nobody can reach it, this one waits all the same."""
         assert self.state.began is not None
         workflow, who = self.state.plan.workflow_name, self.state.began.initiator.get("id")
         reason = f"run {self.run_id} of {workflow!r} needs {command.resource!r}"
         try:
-            self._ask_other(command.run_id, on.Asked("cancel", who, reason))
+            self._ask_other(command.run_id, on.Asked(command.command, who, reason))
         except PyflowError as error:
             LOG.warning(
-                "run %s could not ask run %s to cancel, and waits for it: %s",
+                "run %s could not ask run %s to %s, and waits for it: %s",
                 self.run_id,
                 command.run_id,
+                "cancel" if command.command == "cancel" else "roll back",
                 error,
             )
 
@@ -529,6 +531,11 @@ class Driver:
     def _abandon(self, command: on.Abandon) -> None:
         self._abandoned.add(command.task)
         self._slots.release()
+
+    def _end_call(self, command: on.EndCall) -> None:
+        self._abandoned.add(command.task)
+        self._slots.release()
+        self.worker.end(command.task)
 
     def _release(self, name: str) -> None:
         """Give the slot of a call back, unless that was done when it was abandoned."""
@@ -575,5 +582,6 @@ _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
     on.SetTimer: Driver._set_timer,
     on.CutWaits: Driver._cut_waits,
     on.Abandon: Driver._abandon,
+    on.EndCall: Driver._end_call,
     on.Finish: Driver._finish,
 }

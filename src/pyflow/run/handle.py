@@ -145,8 +145,22 @@ class Run:
         self._ask(on.Asked("retry", by, reason, task))
 
     def skip(self, task: str, *, by: str | None = None, reason: str | None = None) -> None:
-        """Decide a hold: go on as if the failed *task* had been skipped."""
+        """Go on without *task*: the failed one that the run is held for, or one that waits or runs.
+
+        What is declared as `skippable=` counts as passed, and *task* may also
+        be the name of a step: all that is under way of it ends, and all that
+        is to follow in it is left out. That needs *by*. What cannot be skipped
+        now is refused, and the record says why.
+        """
         self._ask(on.Asked("skip", by, reason, task))
+
+    def promote(self, *, by: str, reason: str | None = None) -> None:
+        """Go on without anything that is declared as `skip_on_promotion=`, as if it had passed.
+
+        Refused where nothing is left of that, and where the run cancels, rolls
+        back, or is held for something else; the record says why.
+        """
+        self._ask(on.Asked("promote", by, reason))
 
     def resolve(
         self,

@@ -150,7 +150,16 @@ class Asked:
     """Somebody asked something of the run."""
 
     command: Literal[
-        "pause", "unpause", "cancel", "rollback", "retry", "skip", "resolve", "approve", "reject"
+        "pause",
+        "unpause",
+        "cancel",
+        "rollback",
+        "retry",
+        "skip",
+        "promote",
+        "resolve",
+        "approve",
+        "reject",
     ]
     by: str | None = None
     reason: str | None = None
@@ -321,11 +330,19 @@ class Abandon:
 
 
 @frozen
+class EndCall:
+    """Wait no longer for the attempt of a task that was passed over, and cut its waits short."""
+
+    task: str
+
+
+@frozen
 class AskHolder:
-    """Ask another run, which has a resource that this one waits for, to cancel."""
+    """Ask another run, which has a resource that this one waits for, to make way."""
 
     resource: str
     run_id: str
+    command: Literal["cancel", "rollback"] = "cancel"
 
 
 @frozen
@@ -354,5 +371,6 @@ Command: TypeAlias = (
     | SetTimer
     | CutWaits
     | Abandon
+    | EndCall
     | Finish
 )

@@ -38,6 +38,8 @@ def judge(  # noqa: PLR0911 - one return for each line of the rule
 
 def _count(number: int, total: int, state: TaskState, what: str) -> str:
     """Say how many of *total* dependencies did *what*; of one, say which."""
+    if what == "succeeded" and state.passed_over:
+        what = "was passed over" if total == 1 else "succeeded or were passed over"
     if total == 1:
         return f"{state.node.depends_on[0]} {what}"
     return f"{number} of {total} dependencies {what}"

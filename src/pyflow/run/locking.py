@@ -13,7 +13,8 @@ after whatever it may hold meanwhile. `Compiler.check_locks` sees to that.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 from pyflow.record import events as ev
 from pyflow.run import inputs as on
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyflow.run.state import TaskState
 
 __all__ = [
+    "MAKE_WAY",
     "ask_for_more",
     "drop_all",
     "give_back",
@@ -36,6 +38,11 @@ __all__ = [
     "locks_taken",
     "to_take_up",
 ]
+
+MAKE_WAY = MappingProxyType[str, Literal["cancel", "rollback"]](
+    {"cancel_holder": "cancel", "roll_back_holder": "rollback"}
+)
+"""What a run that is in the way is asked to do, by the policy of whoever waits for it."""
 
 
 def to_take_up(m: Machine) -> on.TakeLocks | None:
@@ -104,11 +111,13 @@ def _refused(m: Machine, task: str | None, refusal: str) -> None:
 def holder_met(m: Machine, happening: on.HolderMet) -> None:
     """Ask a run that is in the way to cancel, once, if that is the policy."""
     is_over = m.is_stopping or m.state.outcome is not None
-    if m.plan.on_locked != "cancel_holder" or is_over or happening.run_id in m.asked_holders:
+    command = MAKE_WAY.get(m.plan.on_locked)
+    if command is None or is_over or happening.run_id in m.asked_holders:
         return
     m.asked_holders[happening.run_id] = None
-    m.emit(ev.HolderAsked(happening.resource, happening.epoch, happening.run_id))
-    m.commands.append(on.AskHolder(happening.resource, happening.run_id))
+    asked = command if command != "cancel" else None
+    m.emit(ev.HolderAsked(happening.resource, happening.epoch, happening.run_id, asked))
+    m.commands.append(on.AskHolder(happening.resource, happening.run_id, command))
 
 
 def drop_all(m: Machine) -> None:

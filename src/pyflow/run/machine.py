@@ -8,7 +8,7 @@ is in the same commit as the failure that caused it.
 
 The parts are next door: `joins` (may it run), `trying` (what follows a
 failure), `mapping` (maps), `locking` (locks), `undoing` (the rollback), `asked`
-(people).
+(people), `passing` (what they pass over).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.record import events as ev
-from pyflow.run import approving, asked, locking, mapping, resuming, trying, undoing
+from pyflow.run import approving, asked, locking, mapping, passing, resuming, trying, undoing
 from pyflow.run import inputs as on
 from pyflow.run.joins import judge
 from pyflow.run.state import RunState, TaskState
@@ -71,6 +71,7 @@ class Machine:
         self.asked_locks: dict[str, tuple[str, ...]] = {}  # by the task that they are for
         self.asked_holders: dict[str, None] = {}  # other runs that were asked to cancel
         self.finalizers = deque(plan.finalizers)
+        self._watching = [one for one in self.state.tasks.values() if one.node.task.background]
 
     # Use ----------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Machine:
             locking.ask_for_more(self)
         while self.questions and not self._gated:
             approving.request(self, self.questions.popleft())
-        if self.flying == 0 and not self.queue and self.past is None:
+        if self._is_still and not self.queue and self.past is None:
             self._conclude()
 
     def take(self) -> tuple[list[Event], list[Command]]:
@@ -140,7 +141,13 @@ class Machine:
         if self.state.outcome is not None or self.past is not None:
             return False
         waits = self.state.intent == "hold" or self.state.waits_for_resume
-        return waits and not (self.flying or self.looking)
+        return waits and self._is_still and not self.looking
+
+    @property
+    def _is_still(self) -> bool:
+        """Whether nothing is under way, but for what may go on while people decide."""
+        beside = 0 if self.is_stopping else sum(s.status == "running" for s in self._watching)
+        return self.flying == beside
 
     # Forward ------------------------------------------------------------------------------
 
@@ -169,6 +176,8 @@ class Machine:
                 return self.emit_settled(ev.TaskSkipped(state.name, reason))
             if verdict == "wait":
                 return None
+        if state.name in self.state.passing:
+            return passing.leave_out(self, state)
         if state.name in self.reasons:  # it is asked or queued already
             return None
         if state.node.when is None:

@@ -51,6 +51,8 @@ class TaskState:
         "ok",
         "output",
         "parent",
+        "passed",
+        "passed_over",
         "reason",
         "repaired",
         "repairs",
@@ -70,6 +72,7 @@ class TaskState:
         self.unmet = unmet  # dependencies that have not settled
         self.ok = 0  # dependencies that succeeded
         self.bad = 0  # dependencies that count as failed
+        self.passed_over = 0  # of those that succeeded, how many people have passed over
         self.attempt = 0
         self.undo_attempt = 0
         self.duration_s = 0.0
@@ -81,6 +84,7 @@ class TaskState:
         self.approved_by: tuple[str, ...] = ()
         self.asks = False  # its failure is a question to a person
         self.expired = False  # nobody has answered it in time
+        self.passed = False  # people have passed it over, and dependents take that for a success
         self.repaired = False
         self.settled = False  # those who wait for it have been told
         self.leftover = False  # a thread still runs what has timed out
@@ -98,7 +102,7 @@ class TaskState:
     @property
     def counts_as(self) -> str:
         """What dependents take it for: `ok`, `bad` or `neutral`."""
-        if self.status == "succeeded":
+        if self.status == "succeeded" or self.passed:
             return "ok"
         if self.status in ("failed", "blocked", "interrupted") and not self.allowed:
             return "bad"
@@ -136,6 +140,7 @@ class RunState:
         self.failures: dict[str, None] = {}
         self.deferred: dict[str, tuple[str, ...]] = {}
         self.held: dict[str, None] = {}
+        self.passing: dict[str, ev.PassedOver] = {}  # what is left out when its turn comes, and why
         self.finalizer_errors: dict[str, ErrorInfo] = {}
         self.open = len(plan.nodes)  # tasks and items that have not settled
         self.tasks = {
@@ -181,6 +186,7 @@ class RunState:
             "run": (self.status, self.intent, self.cause, self.paused, self.count, self.open),
             "locks": [self.locks, self.epochs],
             "failures": [list(self.failures), self.deferred, list(self.held)],
+            "passing": list(self.passing),
             "tasks": tasks,
         }
 
@@ -224,8 +230,12 @@ class RunState:
             state.move("waiting")
         else:
             state.move("skipped")
+            state.passed = event.passed is True
             self._settle(state)
         self._let_go(event.task)
+
+    def _passed_over(self, event: ev.PassedOver) -> None:
+        self.passing.update(dict.fromkeys(event.tasks, event))
 
     def _outcome_decided(self, event: ev.OutcomeDecided) -> None:
         self.outcome = event
@@ -289,7 +299,9 @@ class RunState:
         self.failures.pop(event.task, None)
 
     def _task_skipped(self, event: ev.TaskSkipped) -> None:
+        self.tasks[event.task].passed = event.passed is True
         self._settle_as(event.task, "skipped", event.reason)
+        self._let_go(event.task)
 
     def _task_blocked(self, event: ev.TaskBlocked) -> None:
         self._settle_as(event.task, "blocked", event.reason)
@@ -409,6 +421,7 @@ class RunState:
             early = None  # the join that is decided before all have settled
             if counts == "ok":
                 dependent.ok += 1
+                dependent.passed_over += state.passed
                 early = "any"
             elif counts == "bad":
                 dependent.bad += 1
@@ -454,6 +467,8 @@ _COMPARED = (
     "approved_by",
     "asks",
     "expired",
+    "passed",
+    "passed_over",
     "repaired",
     "leftover",
     "measured",
@@ -469,6 +484,7 @@ _CHANGES: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.RunUnpaused: RunState._run_unpaused,
     ev.IntentRaised: RunState._intent_raised,
     ev.HoldReleased: RunState._hold_released,
+    ev.PassedOver: RunState._passed_over,
     ev.OutcomeDecided: RunState._outcome_decided,
     ev.RunFinished: RunState._run_finished,
     ev.LockAcquired: RunState._lock_acquired,

@@ -85,8 +85,11 @@ TASK_TRANSITIONS = MappingProxyType[TaskStatus, frozenset[TaskStatus]](
     {
         "pending": frozenset({"running", "skipped", "blocked", "cancelled", "failed"}),
         # Waiting for another attempt, for a repair, or for a leftover thread.
-        "waiting": frozenset({"running", "failed", "succeeded", "interrupted"}),
-        "running": frozenset({"waiting", "succeeded", "failed", "cancelled", "interrupted"}),
+        "waiting": frozenset({"running", "failed", "succeeded", "interrupted", "skipped"}),
+        # A person may have it passed over, and what is under way of it counts no more.
+        "running": frozenset(
+            {"waiting", "succeeded", "failed", "cancelled", "interrupted", "skipped"}
+        ),
         "succeeded": frozenset({"undoing"}),
         # A person may have a failed task tried again, or passed over.
         "failed": frozenset({"undoing", "waiting", "skipped"}),

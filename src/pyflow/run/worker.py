@@ -55,6 +55,7 @@ class Worker:
         cause: Callable[[], TaskError | None],
     ) -> None:
         self.errors: dict[tuple[str, str], BaseException] = {}
+        self._may_end: dict[str, Call] = {}  # attempts under way that people may pass over
         self._state = state
         self._desk = desk
         self._caller = caller
@@ -78,6 +79,8 @@ class Worker:
         try:
             if callee.wiring or timeout_s is not None or not self._caller.is_direct(callee, task):
                 call = Call(state.name, attempt, item=state.item)
+                if task.skippable or task.skip_on_promotion:
+                    self._may_end[state.name] = call
                 value = await self._call(callee, call, state, timeout_s)
             else:  # nothing to hand over and nothing to watch
                 value = await callee.fn()
@@ -94,6 +97,13 @@ class Worker:
             happening = on.AttemptReturned(state.name, self._since(started), output)
         self._release(state.name)
         self._post(happening)
+
+    def end(self, name: str) -> None:
+        """Cut short whatever the attempt of the task *name*, which was passed over, waits for."""
+        call = self._may_end.pop(name, None)
+        if call is not None:
+            call.is_over = True
+            self._desk.cut_waits(call)
 
     async def _leave_behind(self, state: TaskState, still: StillRunning, started: float) -> None:
         """Report a timeout, and stay with the thread that does not know of it."""

@@ -80,11 +80,11 @@ def blue_green(
         backoff=backoff,
     )
     rollout.deploy("deploy_preview")
-    rollout.judge("preview", None, "check_preview", preview_checks)
-    rollout.approve("approve_switch", approval)
+    rollout.judge("preview", None, "check_preview", preview_checks, step="step_preview")
+    rollout.approve("approve_switch", approval, step="step_preview")
     for pct in _percentages(switch):
         rollout.shift("switch" if pct == 100 else f"switch_{pct:g}".replace(".", "_"), pct)
-    rollout.judge("bake", bake, "confirm", post_checks)
+    rollout.judge("bake", bake, "confirm", post_checks, step="step_confirm")
     rollout.keep("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyflow.errors import DefinitionError, shown
 from pyflow.strategies.measuring import is_comparison
 from pyflow.strategies.rollout import BACKOFF, Rollout
+from pyflow.strategies.watching import background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyflow.analysis.checks.base import Check as AnalysisCheck
     from pyflow.define.policies import OnFailure
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Backoff, Span
@@ -55,6 +57,7 @@ def canary(
     steps: Sequence[AnyStep] = STEPS,
     bake: Span | None = None,
     checks: Sequence[Check] = (),
+    background_checks: Sequence[AnalysisCheck] = (),
     instances: int | None = None,
     keep_old_for: Span | None = None,
     ready_within: Span = "10m",
@@ -80,6 +83,11 @@ def canary(
             while it bakes, for as long as it does unless they say how often;
             those that compare the versions do so up to the last step, at which
             there is nothing to compare with. All others are made after it.
+        background_checks: Checks of an analysis that measure beside the steps,
+            from the first shift of traffic until all of them are done, and say
+            how often. One that fails has the whole rollout taken back at once,
+            one that is unsure holds it. Those that compare the versions are
+            done before the last step.
         instances: Full capacity; as many as the old version has, unless given.
         keep_old_for: How long the old version is kept for an instant way back.
         ready_within: How long instances may take to become ready.
@@ -102,16 +110,50 @@ def canary(
         on_failure=on_failure,
         backoff=backoff,
     )
-    for step in _steps(steps):
-        label = f"{step.weight_pct:g}".replace(".", "_")
+    watched = background("canary", background_checks)
+    stages = _steps(steps)
+    since = f"shift_{_label(stages[0])}"
+    comparing = _comparing(watched, stages)
+    for step in stages:
+        label = _label(step)
+        if step is stages[-1]:
+            rollout.watch("background_comparison", comparing, since=since)
         rollout.deploy(f"scale_{label}", step.weight_pct, instances=step.instances)
         rollout.shift(f"shift_{label}", step.weight_pct)
         span = bake if step.bake is None else step.bake
-        rollout.judge(f"bake_{label}", span, f"check_{label}", _checks_of(step, checks))
-        rollout.approve(f"approve_{label}", step.approval)
+        rollout.judge(
+            f"bake_{label}",
+            span,
+            f"check_{label}",
+            _checks_of(step, checks),
+            step=f"step_{label}",
+        )
+        rollout.approve(f"approve_{label}", step.approval, step=f"step_{label}")
+    rollout.watch("background", [c for c in watched if c not in comparing], since=since)
     rollout.keep("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow
+
+
+def _label(step: Step) -> str:
+    return f"{step.weight_pct:g}".replace(".", "_")
+
+
+def _comparing(checks: Sequence[AnalysisCheck], steps: Sequence[Step]) -> list[AnalysisCheck]:
+    """Return those of *checks* that compare the versions, for which both need traffic at some step.
+
+    Raises:
+        DefinitionError: There is no such step.
+    """
+    found = [check for check in checks if is_comparison(check)]
+    if found and len(steps) == 1:
+        names = ", ".join(repr(check.name) for check in found)
+        problem = (
+            f"background_checks: {names} compares the versions, and no step has traffic on both; "
+            "add one below 100 %, or give a Threshold"
+        )
+        raise DefinitionError("canary", [problem])
+    return found
 
 
 def _checks_of(step: Step, checks: Sequence[Check]) -> list[Check]:

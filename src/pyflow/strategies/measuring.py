@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyflow.analysis.checks.base import Check
@@ -18,32 +19,34 @@ from pyflow.spans import seconds
 from pyflow.strategies.ground import Survey  # noqa: TC001 - an annotation that is read when it runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable as Function
     from collections.abc import Iterable, Sequence
 
     from pyflow.run.context import AsyncContext
 
-__all__ = ["Measuring", "fitted", "is_comparison", "lasting_s", "measured"]
+__all__ = ["fitted", "is_comparison", "lasting_s", "measured", "measuring"]
 
 LATE_S = 1e-6
 """What a span may be short of a whole number of intervals, in seconds: rounding."""
 
 
-class Measuring:
-    """A task function: an analysis of *version* by *checks*.
+def measuring(version: str, checks: Sequence[Check]) -> Function[..., Any]:
+    """Return a task function: an analysis of *version* by *checks*.
+
+    Equal arguments give equal functions, so a plan shows when a check has changed.
 
     Raises:
         DefinitionError: The checks make no analysis.
     """
+    analysis(checks, canary=version, baseline="found out by the survey")
+    return partial(_measure, version=version, checks=tuple(checks))
 
-    def __init__(self, version: str, checks: Sequence[Check]) -> None:
-        self._version = version
-        self._checks = tuple(checks)
-        analysis(self._checks, canary=version, baseline="found out by the survey")
 
-    async def __call__(self, ctx: AsyncContext, survey: Survey) -> dict[str, Any]:
-        """Measure until the checks have come to something."""
-        measure = analysis(self._checks, canary=self._version, baseline=survey.stable)
-        return await measure(ctx)
+async def _measure(
+    ctx: AsyncContext, survey: Survey, *, version: str, checks: tuple[Check, ...]
+) -> dict[str, Any]:
+    """Measure until the checks have come to something."""
+    return await analysis(checks, canary=version, baseline=survey.stable)(ctx)
 
 
 def measured(checks: Iterable[object]) -> list[Check]:

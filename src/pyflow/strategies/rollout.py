@@ -20,8 +20,9 @@ from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
 from pyflow.strategies.ground import Survey, needed, split, surveyed
-from pyflow.strategies.measuring import Measuring, fitted, is_comparison, lasting_s, measured
+from pyflow.strategies.measuring import fitted, is_comparison, lasting_s, measured, measuring
 from pyflow.strategies.outline import Note, RolloutWorkflow, described
+from pyflow.strategies.watching import outcome_of, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,9 +38,15 @@ Check: TypeAlias = Probe | AnalysisCheck | Function[..., Any]
 """A probe, which has to read healthy; a check of an analysis, which has to
 pass; or a task function, which has to return."""
 
+Rung: TypeAlias = tuple[str, float]
+"""A task that shifts traffic, and what the new version gets by it, in percent; the first has no task."""
+Ladder: TypeAlias = tuple[Rung, ...]
+
 BACKOFF = Backoff("1s", ceiling="15s")
 UNDO_RETRY = Retry(3, backoff=Backoff("5s", ceiling="30s"))
 LOOK_RETRY = Retry(4, backoff=Backoff("2s", ceiling="10s"))
+ANSWER_S = 3 * 86_400.0
+"""How long what watches beside a question waits for its answer."""
 SPARE_S = 600.0
 """What a task may take beyond the readiness that it waits for: bounded tries of bounded calls."""
 
@@ -85,7 +92,7 @@ class Rollout:
         self._check_s = seconds(check_within, what=f"{name}(check_within=)")
         self._hands = Hands(service, version, platform, router, self._ready_s, backoff)
         self._instances = instances
-        self._ladder: list[float] = [0.0]
+        self._ladder: list[Rung] = [("", 0.0)]
         self._before: tuple[str, ...] = ()
         self.workflow = RolloutWorkflow(name, locks=[f"service:{service}"], on_failure=on_failure)
         self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
@@ -95,24 +102,28 @@ class Rollout:
     # Steps --------------------------------------------------------------------------------
 
     def deploy(self, name: str, pct: float = 100.0, *, instances: int | None = None) -> None:
-        """Have what *pct* percent of the traffic take in instances of the new version, ready."""
-        do = partial(self._deploy, pct=pct, instances=instances, present=self._ladder[-1])
-        self._effect(name, do, partial(self._withdraw, ladder=tuple(self._ladder)))
+        """Have what *pct* percent of the traffic take in instances of the new version, ready.
+
+        Up to all of it, this is left out of a promotion, like `shift`.
+        """
+        do = partial(self._deploy, pct=pct, instances=instances, ladder=tuple(self._ladder))
+        undo = partial(self._withdraw, ladder=tuple(self._ladder))
+        self._effect(name, do, undo, skip_on_promotion=pct < 100)
         what = f"start what {pct:g} % of the traffic take"
         self._tell(name, "deploy", what, way_back="take its traffic, then its instances")
 
     def shift(self, name: str, pct: float) -> None:
         """Have *pct* percent of the traffic go to the new version."""
-        origin = self._ladder[-1]
-        self._ladder.append(pct)
-        do = partial(self._shift, pct=pct, origin=origin)
-        self._effect(name, do, partial(self._shift_back, ladder=tuple(self._ladder)))
+        do = partial(self._shift, pct=pct, ladder=tuple(self._ladder))
+        self._ladder.append((name, pct))
+        undo = partial(self._shift_back, ladder=tuple(self._ladder))
+        self._effect(name, do, undo, skip_on_promotion=pct < 100)
         what, way_back = f"send it {pct:g} % of the traffic", "send all of it to the old version"
         self._tell(name, "shift", what, weight_pct=pct, way_back=way_back)
 
     def retire(self, name: str) -> None:
         """Take the old version away."""
-        present = self._ladder[-1]
+        present = self._ladder[-1][1]
         do, undo = partial(self._retire, present=present), partial(self._restore, present=present)
         self._effect(name, do, undo)
         what, way_back = "take the old version away", "start it again, and wait until it is ready"
@@ -125,37 +136,47 @@ class Rollout:
             span_s = self.workflow.notes[name].span_s
             self._tell(name, "keep", "keep the old version", span_s=span_s)
 
-    def bake(self, name: str, span: Span | None) -> None:
-        """Wait for *span*; a resume goes on where the wait was, to a tenth of it or a minute."""
+    def bake(self, name: str, span: Span | None, *, step: str | None = None) -> None:
+        """Wait for *span*; a resume goes on where the wait was, to a tenth of it or a minute.
+
+        People may skip it, with its *step* where it has one; a promotion then does so too.
+        """
         if span is not None:
             span_s = seconds(span, what=f"{self.workflow.name}({name})", zero=True)
             if span_s:
                 fn = partial(bake_for, span_s=span_s)
-                self._add(name, fn, effect=False, timeout=2 * span_s + SPARE_S)
+                timeout_s = 2 * span_s + SPARE_S
+                passing = {"skippable": step or True, "skip_on_promotion": step is not None}
+                self._add(name, fn, effect=False, timeout=timeout_s, **passing)
                 self._tell(name, "bake", "wait", span_s=span_s)
 
-    def judge(self, bake: str, span: Span | None, name: str, checks: Iterable[Check]) -> None:
-        """Wait for *span*, measure meanwhile, and have all other *checks* made after it."""
+    def judge(
+        self, bake: str, span: Span | None, name: str, checks: Iterable[Check], *, step: str
+    ) -> None:
+        """Wait for *span*, measure meanwhile, and have all other *checks* made after it.
+
+        All of that is one *step*, which people may skip.
+        """
         given, before = list(checks), self._before
         analysed = self._analysed(name, given)
         others = [check for check in given if not isinstance(check, AnalysisCheck)]
         count = len(others) + bool(analysed)
-        self.bake(bake, span)
-        ends = self._make(name, others, count)
+        self.bake(bake, span, step=step)
+        ends = self._make(name, others, count, step)
         if analysed:
             self._before = before
             span_s = 0.0 if span is None else seconds(span, zero=True)
             checks_made = fitted(analysed, span_s)
-            fn = Measuring(self._hands.version, checks_made)
+            fn = measuring(self._hands.version, checks_made)
             task = name if count == 1 else f"{name}_{count}"
-            self._add(task, fn, effect=False, timeout=self._check_s + span_s)
+            self._look(task, fn, step, timeout_s=self._check_s + span_s)
             asks = tuple(map(described, checks_made))
             self._tell(task, "check", "measure", span_s=lasting_s(checks_made), checks=asks)
             ends = (task,) if ends == before else (*ends, task)
         self._before = ends
 
     def _make(
-        self, name: str, checks: Sequence[Probe | Function[..., Any]], count: int
+        self, name: str, checks: Sequence[Probe | Function[..., Any]], count: int, step: str
     ) -> tuple[str, ...]:
         """Add *checks* beside one another, of *count* in all, and return what comes last now."""
         before, names = self._before, list[str]()
@@ -163,7 +184,7 @@ class Rollout:
             fn = partial(read_once, probe=check) if isinstance(check, Probe) else check
             self._before = before
             task = name if count == 1 else f"{name}_{number}"
-            self._add(task, fn, effect=False, timeout=self._check_s)
+            self._look(task, fn, step, timeout_s=self._check_s)
             self._tell(task, "check", "check", checks=(described(check),))
             names.append(task)
         return tuple(names) or before
@@ -174,7 +195,7 @@ class Rollout:
         Raises:
             DefinitionError: One compares versions of which one has no traffic.
         """
-        found, pct = measured(checks), self._ladder[-1]
+        found, pct = measured(checks), self._ladder[-1][1]
         if pct in (0, 100) and any(map(is_comparison, found)):
             names = ", ".join(repr(check.name) for check in found if is_comparison(check))
             problem = (
@@ -184,16 +205,41 @@ class Rollout:
             raise DefinitionError(self.workflow.name, [problem])
         return found
 
-    def approve(self, name: str, question: str | None) -> None:
-        """Ask people before it goes on."""
+    def watch(self, name: str, checks: Sequence[AnalysisCheck], *, since: str) -> None:
+        """Measure by *checks* from the end of the task *since* until all before this is done.
+
+        What follows waits for that, too.
+        """
+        if checks:
+            before = self._before
+            fn = watching(self._hands.version, checks, before)
+            tasks = self.workflow.tasks
+            timeout_s = sum(ANSWER_S if t.approval else t.timeout_s or 0.0 for t in tasks)
+            self._before = (since,)
+            passing = {"skippable": True, "skip_on_promotion": True, "background": True}
+            self._add(name, fn, effect=False, timeout=timeout_s, **passing)
+            asks = tuple(map(described, checks))
+            self._tell(name, "check", "measure all the while", checks=asks)
+            self._before = (*before, name) if before != (since,) else (name,)
+
+    def approve(self, name: str, question: str | None, *, step: str) -> None:
+        """Ask people before it goes on, as the end of a *step*."""
         if question is not None:
-            self.workflow.add_approval(name, question, depends_on=self._before)
+            self.workflow.add_approval(
+                name, question, depends_on=self._before, skippable=step, skip_on_promotion=True
+            )
             self._before = (name,)
             self._tell(name, "approve", "ask people")
 
-    def _effect(self, name: str, do: Function[..., Any], undo: Function[..., Any]) -> None:
+    def _look(self, name: str, fn: Function[..., Any], step: str, *, timeout_s: float) -> None:
+        passing = {"skippable": step, "skip_on_promotion": True}
+        self._add(name, fn, effect=False, timeout=timeout_s, **passing)
+
+    def _effect(
+        self, name: str, do: Function[..., Any], undo: Function[..., Any], **options: Any
+    ) -> None:
         timeout_s = self._ready_s + SPARE_S
-        self._add(name, do, on_interrupt="rerun", timeout=timeout_s)
+        self._add(name, do, on_interrupt="rerun", timeout=timeout_s, **options)
         self.workflow.add_recovery(name, undo, retry=UNDO_RETRY, timeout=timeout_s)
 
     def _add(self, name: str, fn: Function[..., Any], **options: Any) -> None:
@@ -218,7 +264,7 @@ class Rollout:
         *,
         pct: float,
         instances: int | None,
-        present: float,
+        ladder: Ladder,
     ) -> None:
         least = needed(survey.instances, pct)
         wanted = least if instances is None else instances
@@ -227,11 +273,9 @@ class Rollout:
                 f"{self._hands.service}: {wanted} instances are too few for {pct:g} % of the "
                 f"traffic, where all of it takes {survey.instances}; give {least} or more"
             )
-        await self._scale(ctx, survey, self._hands.version, wanted, [present])
+        await self._scale(ctx, survey, self._hands.version, wanted, [_present(ctx, ladder)])
 
-    async def _withdraw(
-        self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
-    ) -> None:
+    async def _withdraw(self, ctx: AsyncContext, survey: Survey, *, ladder: Ladder) -> None:
         if len(ladder) > 1:
             await self._shift_back(ctx, survey, ladder=ladder)
         await self._scale(ctx, survey, self._hands.version, 0, [0], back=True)
@@ -256,22 +300,28 @@ class Rollout:
         weights = self._splits(survey, present)
         await self._hands.scale(ctx, survey, version, count, weights=weights, back=back)
 
-    async def _shift(self, ctx: AsyncContext, survey: Survey, *, pct: float, origin: float) -> None:
+    async def _shift(
+        self, ctx: AsyncContext, survey: Survey, *, pct: float, ladder: Ladder
+    ) -> None:
         capacity = {self._hands.version: needed(survey.instances, pct)}
         [target] = self._splits(survey, [pct])
-        origins = self._splits(survey, [origin])
+        origins = self._splits(survey, [_present(ctx, ladder)])
         await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
 
-    async def _shift_back(
-        self, ctx: AsyncContext, survey: Survey, *, ladder: tuple[float, ...]
-    ) -> None:
+    async def _shift_back(self, ctx: AsyncContext, survey: Survey, *, ladder: Ladder) -> None:
         capacity = {survey.stable: survey.stable_instances}
         [target] = self._splits(survey, [0])
-        origins = self._splits(survey, ladder)
+        origins = self._splits(survey, [pct for _, pct in ladder])
         await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, back=True)
 
     def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
         return [split(survey.stable, self._hands.version, pct) for pct in percentages]
+
+
+def _present(ctx: AsyncContext, ladder: Ladder) -> float:
+    """Return the share that the new version has: that of the last rung that was not left out."""
+    rungs = reversed(ladder)
+    return next(pct for name, pct in rungs if not name or outcome_of(ctx, name) != "skipped")
 
 
 async def bake_for(ctx: AsyncContext, *, span_s: float) -> None:

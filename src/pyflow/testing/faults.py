@@ -44,12 +44,15 @@ FaultKind: TypeAlias = Literal[
     "cancel",
     "pause",
     "roll_back",
+    "skip",
+    "promote",
 ]
 """What can go wrong.
 
 `fails` before its effect, `applied_then_fails` after it, `lies` says done and
 is not, `hangs` never comes back; a `stale`, `missing`, `nan` or `flipped`
-answer; the engine's `crash`; an operator's `cancel`, `pause` or `roll_back`.
+answer; the engine's `crash`; an operator's `cancel`, `pause` or `roll_back`,
+and, where something can be passed over, `skip` of the present step or `promote`.
 """
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)

@@ -124,7 +124,7 @@ def a_start_waits_for_dependencies(run: Told) -> str | None:
                 open_ = [name for name in node.depends_on if name not in settled]
                 if open_:
                     return f"{one.task} started before {open_[0]} had settled"
-        elif _succeeds(one):
+        elif _succeeds(one) or (isinstance(one, ev.TaskSkipped | ev.HoldReleased) and one.passed):
             settled[one.task] = "task_succeeded"
         elif isinstance(one, SETTLING) and not isinstance(one, ev.TaskInterrupted):
             settled[one.task] = one.kind
@@ -159,6 +159,19 @@ def a_start_happens_once(run: Told) -> str | None:
             if start in seen:
                 return f"{one.kind} of {one.task}, attempt {one.attempt}, is recorded twice"
             seen.add(start)
+    return None
+
+
+def what_is_passed_over_does_not_start(run: Told) -> str | None:
+    """No task starts that a person has passed over, and none counts as passed otherwise."""
+    passed: set[str] = set()
+    for one in run.events:
+        if isinstance(one, ev.PassedOver):
+            passed.update(one.tasks)
+        elif isinstance(one, ev.TaskStarted | ev.RepairStarted) and one.task in passed:
+            return f"{one.kind} of {one.task} came after it was passed over"
+        elif getattr(one, "passed", None) and getattr(one, "task", None) not in passed:
+            return f"{one.kind} says that {getattr(one, 'task', None)} passed, and nobody said so"
     return None
 
 
@@ -338,7 +351,12 @@ def nothing_starts_while_paused(run: Told) -> str | None:
             else:
                 held.clear()
         elif isinstance(
-            one, ev.HoldReleased | ev.InterruptResolved | ev.TaskSucceeded | ev.TaskFailed
+            one,
+            ev.HoldReleased
+            | ev.InterruptResolved
+            | ev.TaskSucceeded
+            | ev.TaskFailed
+            | ev.TaskSkipped,
         ):
             if getattr(one, "answer", None) != "unknown":
                 held.discard(one.task)
@@ -490,6 +508,7 @@ PROMISES: tuple[Callable[[Told], str | None], ...] = (
     a_start_waits_for_dependencies,
     a_start_needs_what_it_joins,
     a_start_happens_once,
+    what_is_passed_over_does_not_start,
     what_is_done_is_not_done_again,
     an_interruption_is_looked_into,
     attempts_keep_to_the_policy,

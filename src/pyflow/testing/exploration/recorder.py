@@ -30,7 +30,12 @@ class Recorder:
     """A `Journal` for one run at a time. Records are sealed only when somebody reads them."""
 
     def __init__(
-        self, faults: Faults, *, die: Callable[[], None], ask: Callable[[FaultKind], None]
+        self,
+        faults: Faults,
+        *,
+        die: Callable[[], None],
+        ask: Callable[[FaultKind], None],
+        askable: Callable[[], tuple[FaultKind, ...]] = lambda: ASKED,
     ) -> None:
         """Make a journal.
 
@@ -38,6 +43,7 @@ class Recorder:
             faults: Decides what happens around each commit.
             die: Called when the engine is killed.
             ask: Called when an operator asks for something.
+            askable: Returns what an operator may ask for now.
         """
         self.started: Counter[tuple[str, str, int]] = Counter()
         self.outputs: dict[str, str] = {}
@@ -52,6 +58,7 @@ class Recorder:
         self._faults = faults
         self._die = die
         self._ask = ask
+        self._askable = askable
 
     @property
     def run_id(self) -> str:
@@ -81,7 +88,7 @@ class Recorder:
         self._chain.add(events, at)
         for event in events:
             self._note(event)
-        self._crash(f"after {point}", ASKED)
+        self._crash(f"after {point}", self._askable())
         return Drafts(self._chain, before)
 
     def _note(self, event: ev.Event) -> None:

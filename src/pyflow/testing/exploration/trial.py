@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment
     from pyflow.run.handle import Run
+    from pyflow.run.state import TaskState
     from pyflow.testing.errors import Waiting
     from pyflow.testing.exploration.template import Template
     from pyflow.testing.faults import FaultKind
@@ -45,6 +46,7 @@ STARTED = {
     "repair": "repair_started",
     "finalizer": "finalizer_started",
 }
+GOES_ON = ("proceed", "hold")
 RECORDED_FIRST = "No effect comes before its record."
 LOCKED = "Functions run while the run holds its locks."
 ALONE = "Nothing is tried or undone while an earlier call of it is still under way."
@@ -111,16 +113,16 @@ class Scout:
         self._offer(point, kinds)
         return None
 
-    def between(self, point: str) -> FaultKind | None:
+    def between(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
         """Return what an operator does while everything waits."""
         if self.is_dead:
             return None
         if self.left:
-            return self._scripted(point, ASKED)
+            return self._scripted(point, kinds)
         mark = hash(("wait", self.fingerprint()))
         if mark not in self._mine:
             self._mine.add(mark)
-            self._offer(point, ASKED)
+            self._offer(point, kinds)
         return None
 
     def check_used(self) -> None:
@@ -263,7 +265,12 @@ class Trial:
         self._renew = renew
         self._stage = stage
         self._options = options
-        self._recorder = Recorder(scout, die=self._die, ask=self._ask)
+        self._recorder = Recorder(scout, die=self._die, ask=self._ask, askable=self._askable)
+        self._may_pass = [
+            name
+            for name, node in plan.nodes.items()
+            if node.task.skippable or node.task.skip_on_promotion
+        ]
         self._run: Run | None = None
         self._over: asyncio.Future[str]
         self._asking = 0
@@ -480,10 +487,31 @@ class Trial:
         if self._run._driver.is_over:  # noqa: SLF001
             return
         now = self._loop.time()
-        kind = self.scout.between(f"in the wait from {now:.3f} s until {when:.3f} s")
+        point = f"in the wait from {now:.3f} s until {when:.3f} s"
+        kind = self.scout.between(point, self._askable())
         if kind is not None:
             self._asking += 1
             self._loop.call_at(now + (when - now) / 2, self._put, kind)
+
+    def _askable(self) -> tuple[FaultKind, ...]:
+        """Return what an operator can ask for now, but for what would be refused whatever is so."""
+        if not self._may_pass or self._run is None or self._known().intent not in GOES_ON:
+            return ASKED
+        state = self._known()
+        tasks = [state.tasks[name] for name in self._may_pass]
+        more: list[FaultKind] = ["skip"] if any(map(_is_under_way, tasks)) else []
+        if any(t.node.task.skip_on_promotion and _is_open(state, t) for t in tasks):
+            more.append("promote")
+        return (*ASKED, *more)
+
+    def _present_step(self) -> str:
+        """Return what is skipped now: the step, or the task, that is under way."""
+        state = self._known()
+        tasks = [state.tasks[name] for name in self._may_pass]
+        names = [t.node.task.skippable for t in tasks if _is_under_way(t)]
+        steps = [name for name in names if isinstance(name, str)]
+        alone = [t.name for t in tasks if _is_under_way(t)]
+        return next(iter((*steps, *alone, "nothing")))
 
     def _ask(self, kind: FaultKind) -> None:
         self._asking += 1
@@ -501,6 +529,10 @@ class Trial:
             self._unpause_later()
         elif kind == "cancel":
             run.cancel(by="operator", reason="explored")
+        elif kind == "skip":
+            run.skip(self._present_step(), by="operator", reason="explored")
+        elif kind == "promote":
+            run.promote(by="operator", reason="explored")
         else:
             run.roll_back(by="operator", reason="explored")
         self._watch()
@@ -521,7 +553,10 @@ class Trial:
         """Return what is the same where the run is in the same state, but for the time."""
         state, recorder = self._known(), self._recorder
         tasks = tuple(
-            (s.status, s.attempt, s.undo_attempt, s.leftover, s.error.type if s.error else None)
+            (
+                *(s.status, s.attempt, s.undo_attempt, s.leftover),
+                *(s.error.type if s.error else None, s.passed, s.name in state.passing),
+            )
             for s in state.tasks.values()
         )
         calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
@@ -558,6 +593,15 @@ def name_of(invariant: Callable[..., object]) -> str:
     invariant = getattr(invariant, "func", invariant)  # a partial only speaks of partials
     text = (invariant.__doc__ or "").strip().partition("\n")[0]
     return text or getattr(invariant, "__name__", "invariant").replace("_", " ")
+
+
+def _is_under_way(state: TaskState) -> bool:
+    return bool(state.node.task.skippable) and state.status in ("running", "waiting")
+
+
+def _is_open(run: RunState, state: TaskState) -> bool:
+    """Return whether *state* has not settled, and nobody has passed it over."""
+    return not state.settled and state.name not in run.passing
 
 
 def _own(one: Waiting) -> bool:
