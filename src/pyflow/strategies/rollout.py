@@ -54,7 +54,7 @@ class Rollout:
         service: What is rolled out.
         version: The new version of it.
         platform: Where instances run.
-        router: Who gets the traffic.
+        router: Who gets the traffic; None where each version's work is what it has instances for.
         instances: How many instances are full capacity; as many as the old
             version has, unless given.
         ready_within: How long instances may take to become ready.
@@ -70,7 +70,7 @@ class Rollout:
         service: str,
         version: str,
         platform: Platform,
-        router: Router,
+        router: Router | None,
         instances: int | None = None,
         ready_within: Span = "10m",
         check_within: Span = "1h",
@@ -87,6 +87,10 @@ class Rollout:
         self._ladder: list[float] = [0.0]
         self._before: tuple[str, ...] = ()
         self.workflow = Workflow(name, locks=[f"service:{service}"], on_failure=on_failure)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Add what finds out how things stand."""
         self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
 
     # Steps --------------------------------------------------------------------------------
