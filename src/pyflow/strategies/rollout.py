@@ -61,6 +61,7 @@ class Rollout:
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
         backoff: The waits between tries, and between looks at what is to become ready.
+        locks: What else only one run at a time may touch.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Rollout:
         check_within: Span = "1h",
         on_failure: OnFailure = "rollback",
         backoff: Backoff = BACKOFF,
+        locks: Iterable[str] = (),
     ) -> None:
         if instances is not None and (type(instances) is not int or instances < 1):
             problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
@@ -86,7 +88,7 @@ class Rollout:
         self._instances = instances
         self._ladder: list[float] = [0.0]
         self._before: tuple[str, ...] = ()
-        self.workflow = Workflow(name, locks=[f"service:{service}"], on_failure=on_failure)
+        self.workflow = Workflow(name, locks=[f"service:{service}", *locks], on_failure=on_failure)
         self._begin()
 
     def _begin(self) -> None:

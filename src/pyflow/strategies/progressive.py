@@ -1,0 +1,341 @@
+"""Progressive: one target after another, in waves, each judged before the next begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable as Function
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+
+from pyflow.errors import DefinitionError, NeedsDecision, RolloutError, Unconfirmed, shown
+from pyflow.protocols import Platform, Router
+from pyflow.strategies.ground import Survey
+from pyflow.strategies.measuring import is_comparison
+from pyflow.strategies.portions import batches, portion, waves_of
+from pyflow.strategies.rollout import BACKOFF, LOOK_RETRY, SPARE_S, UNDO_RETRY, Rollout
+from pyflow.strategies.targets import Place, Standing, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyflow.define.policies import OnFailure
+    from pyflow.define.workflow import Workflow
+    from pyflow.run.context import AsyncContext
+    from pyflow.spans import Backoff, Span
+    from pyflow.strategies.portions import Portion
+    from pyflow.strategies.rollout import Check
+
+__all__ = ["progressive"]
+
+WAVES: tuple[Portion, ...] = (1, "10%", "50%", "100%")
+Scope: TypeAlias = Literal["wave", "all"]
+Standings: TypeAlias = dict[str, Standing]
+PlatformOf: TypeAlias = Function[[str], Platform]
+RouterOf: TypeAlias = Function[[str], Router]
+
+
+def progressive(
+    service: str,
+    version: str,
+    *,
+    targets: Sequence[Target | str],
+    platform: PlatformOf | None = None,
+    router: RouterOf | None = None,
+    waves: Sequence[Portion] = WAVES,
+    max_unavailable: Portion = "100%",
+    tolerate: Portion = 0,
+    bake: Span | None = None,
+    checks: Sequence[Check] = (),
+    approval: str | None = None,
+    abort_scope: Scope = "all",
+    ready_within: Span = "10m",
+    check_within: Span = "1h",
+    on_failure: OnFailure = "rollback",
+    backoff: Backoff = BACKOFF,
+) -> Workflow:
+    """Return the rollout of *version* over *targets*, in waves, with checks between them.
+
+    At each target the new version starts beside the old one, at full
+    capacity; where there is a router it gets the traffic; then the old one
+    goes. A target that has the version already is left as it is, so a rollout
+    that ended half-way can be made again. Targets that matter less come
+    earlier, and a rollback goes back in reverse.
+
+    Args:
+        service: The service; its lock is ``service:<service>``.
+        version: The version to roll out.
+        targets: Hosts, regions, tenants or cells: each a `Target`, or a name
+            for which *platform* returns the platform.
+        platform: Returns the platform of a target that is a name.
+        router: Returns its router; without it such a target has none.
+        waves: How many targets have been rolled over after each wave, of all
+            targets: counts, or percentages, which are rounded up. The last is
+            all of them; a wave that adds none is left out.
+        max_unavailable: How many targets may be under way at once, there and
+            back: a count, or a percentage of all of them, rounded down, at least one.
+        tolerate: How many targets may fail, in all; rounded down. One that does
+            is taken back at once and left behind.
+        bake: How long to wait after each wave before it is judged.
+        checks: What has to be well then; see `canary`. Comparisons are made up
+            to the last wave, after which there is nothing to compare with.
+        approval: A question to people after each wave but the last.
+        abort_scope: What a failure takes back: `all` that was done, or the
+            `wave` that failed, after which the run ends as `failed`, with
+            earlier waves as they are. A person who rolls back takes back all.
+        ready_within: How long instances may take to become ready.
+        check_within: How long one check may take.
+        on_failure: What a failure leads to, where *abort_scope* is `all`.
+        backoff: The waits between tries, and between looks at what is to become ready.
+
+    Raises:
+        DefinitionError: An argument makes no sense.
+    """
+    several = _targets(targets, platform, router)
+    _check_scope(abort_scope, on_failure)
+    ends = waves_of("progressive", waves, len(several))
+    together = _limit("max_unavailable", max_unavailable, len(several), least=1)
+    fleet = _Fleet(
+        several,
+        tolerate=_limit("tolerate", tolerate, len(several), least=0),
+        service=service,
+        version=version,
+        ready_within=ready_within,
+        check_within=check_within,
+        on_failure="stop" if abort_scope == "wave" else on_failure,
+        backoff=backoff,
+    )
+    names = [target.name for target in sorted(several, key=lambda one: one.criticality)]
+    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
+        is_last = end == len(names)
+        fleet.wave(number, names[start:end], together=together)
+        fleet.reached(100 * end / len(names))
+        made = [one for one in checks if not (is_last and is_comparison(one))]
+        fleet.judge(f"bake_{number}", bake, f"check_{number}", made)
+        fleet.approve(f"approve_{number}", None if is_last else approval)
+        fleet.close()
+    if abort_scope == "wave":
+        fleet.take_back()
+    return fleet.workflow
+
+
+def _targets(
+    given: Sequence[Target | str], platform: PlatformOf | None, router: RouterOf | None
+) -> list[Target]:
+    """Return the targets, each with its ports.
+
+    Raises:
+        DefinitionError: There are none, two have one name, or one has no platform.
+    """
+    several: list[object] = [] if isinstance(given, str) else list(given)
+    problems = [] if several else [f"targets={shown(given)} must be a list of targets"]
+    made: list[Target] = []
+    for one in several:
+        if isinstance(one, Target):
+            made.append(one)
+        elif isinstance(one, str) and platform is not None:
+            made.append(Target(one, platform(one), router(one) if router is not None else None))
+        else:
+            hint = "give a Target, or a name and platform=, which returns the platform of each"
+            problems.append(f"{shown(one)} is no target; {hint}")
+    names = [one.name for one in made]
+    problems += [f"two targets are called {name!r}" for name in sorted({*names}) if names.count(name) > 1]
+    problems += [
+        f"target {one.name!r}: instances={shown(one.instances)} must be a whole number of 1 or more"
+        for one in made
+        if one.instances is not None and (type(one.instances) is not int or one.instances < 1)
+    ]
+    if problems:
+        raise DefinitionError("progressive", problems)
+    return made
+
+
+def _limit(what: str, given: Portion, total: int, *, least: int) -> int:
+    """Return *given* as a number of targets, of at least *least*.
+
+    Raises:
+        DefinitionError: It is no such number.
+    """
+    found = portion(given, total, up=False)
+    if found is None or (found < least and type(given) is int):
+        problem = f"{what}={shown(given)} must be a count of {least} or more, or a percentage"
+        raise DefinitionError("progressive", [problem])
+    return max(least, found)
+
+
+def _check_scope(scope: Scope, on_failure: OnFailure) -> None:
+    if scope not in ("wave", "all"):
+        problem = f'abort_scope={shown(scope)} must be "all" or "wave"'
+        raise DefinitionError("progressive", [problem])
+    if scope == "wave" and on_failure != "rollback":
+        problem = (
+            f'abort_scope="wave" says what a failure leads to, and on_failure={shown(on_failure)} '
+            "something else; leave one of them out"
+        )
+        raise DefinitionError("progressive", [problem])
+
+
+class _Fleet(Rollout):
+    """A rollout over several targets, one wave after another."""
+
+    def __init__(self, targets: Sequence[Target], *, tolerate: int, **options: Any) -> None:
+        self._targets = targets
+        self._tolerate = tolerate
+        self._waves: list[tuple[list[str], list[str]]] = []
+        self._counted: dict[str, str] = {}
+        self._begun = 0
+        first = targets[0]  # each target has a place, and hands, of its own
+        ports = {"platform": first.platform, "router": first.router}
+        locks = [f"service:{one.service}" for one in targets if one.service is not None]
+        super().__init__("progressive", locks=locks, **ports, **options)
+
+    def _begin(self) -> None:
+        hands = self._hands
+        places = [
+            Place(one, hands.service, hands.version, ready_s=hands.ready_s, backoff=hands.backoff)
+            for one in self._targets
+        ]
+        self._places = dict(zip((one.name for one in self._targets), places, strict=True))
+        self._look("standings", self._look_around)
+        self._look("survey", self._sum_up)
+
+    def _look(self, name: str, fn: Function[..., Any], **options: Any) -> None:
+        """Add what changes nothing."""
+        self._add(name, fn, effect=False, retry=LOOK_RETRY, timeout=SPARE_S, **options)
+
+    # Steps --------------------------------------------------------------------------------
+
+    def wave(self, number: int, names: list[str], *, together: int) -> None:
+        """Roll these targets over, at most *together* at once."""
+        self._waves.append((names, []))
+        self._begun = len(self.workflow.tasks)
+        several = batches(names, together)
+        for place, batch in enumerate(several, start=1):
+            name = f"wave_{number}" if len(several) == 1 else f"wave_{number}_{place}"
+            timeout_s = 2 * self._ready_s + SPARE_S
+            self.workflow.add_map(
+                name,
+                self._roll,
+                over=batch,
+                depends_on=self._before,
+                on_interrupt="rerun",
+                timeout=timeout_s,
+            )
+            self.workflow.add_recovery(
+                name, self._unroll, retry=UNDO_RETRY, timeout=timeout_s
+            )
+            self._before = (name,)
+            if self._tolerate:
+                self._count(name)
+
+    def _count(self, batch: str) -> None:
+        """Have it counted how many failed, with those of earlier batches."""
+        name = f"count_{batch.removeprefix('wave_')}"
+        inputs = {"batch": batch, **self._counted}
+        self._look(name, self._tally, inputs=inputs)
+        self._counted = {"before": name}
+
+    def reached(self, pct: float) -> None:
+        """Note that so much of all is done, for who compares."""
+        self._ladder.append(pct)
+
+    def close(self) -> None:
+        """End the wave: what was added since it began belongs to it."""
+        self._waves[-1][1].extend(task.name for task in self.workflow.tasks[self._begun :])
+
+    def take_back(self) -> None:
+        """Have a failure take back the wave in which it was, and nothing else."""
+        everything = [name for _, tasks in self._waves for name in tasks]
+        self._before = tuple(everything)
+        self._look("find_failed", self._find_failed, join="failure")
+        timeout_s = self._ready_s + SPARE_S
+        self.workflow.add_map(
+            "take_back",
+            self._take_back,
+            over="find_failed",
+            retry=UNDO_RETRY,
+            on_interrupt="rerun",
+            timeout=timeout_s,
+        )
+        self._before = ("take_back",)
+        self._add("abort", self._abort, effect=False, timeout=SPARE_S)
+
+    # What the tasks do --------------------------------------------------------------------
+
+    async def _look_around(self) -> Standings:
+        found = await asyncio.gather(*map(self._stand, self._places.values()))
+        standings = dict(zip(self._places, found, strict=True))
+        problems = [f"{name}: {one.problem}" for name, one in standings.items() if one.problem]
+        if len(problems) > self._tolerate:
+            raise RolloutError("; ".join(problems))
+        return standings
+
+    async def _stand(self, place: Place) -> Standing:
+        try:
+            return Standing(await place.look())
+        except Exception as error:  # noqa: BLE001 - told with those of the others
+            return Standing(None, str(error) or shown(error))
+
+    async def _sum_up(self, standings: Standings) -> Survey:
+        """Return one survey for all: what is compared with, and how much there is."""
+        found = [one.survey for one in standings.values() if one.survey is not None]
+        if not found:
+            raise RolloutError(
+                f"{self._hands.service}: {self._hands.version} is at every target already"
+            )
+        olds = sum(one.stable_instances for one in found)
+        return Survey(found[0].stable, olds, sum(one.instances for one in found))
+
+    async def _roll(self, ctx: AsyncContext, item: str, standings: Standings) -> str | None:
+        """Roll one target over; return why it is left behind, if it is."""
+        standing, place = standings[item], self._places[item]
+        if standing.survey is None:
+            return standing.problem
+        try:
+            await place.forward(ctx, standing.survey)
+        except NeedsDecision:
+            raise
+        except Exception as error:
+            if not self._tolerate:
+                raise
+            await place.back(ctx, standing.survey)
+            return str(error) or shown(error)
+        return None
+
+    async def _unroll(self, ctx: AsyncContext, item: str, standings: Standings) -> None:
+        survey = standings[item].survey
+        if survey is not None:
+            await self._places[item].back(ctx, survey)
+
+    async def _tally(self, batch: list[str | None], before: int = 0) -> int:
+        failed = before + sum(reason is not None for reason in batch)
+        if failed > self._tolerate:
+            reasons = "; ".join(reason for reason in batch if reason is not None)
+            raise RolloutError(
+                f"{failed} targets have failed, and {self._tolerate} may: {reasons}"
+            )
+        return failed
+
+    async def _find_failed(self, ctx: AsyncContext) -> list[str]:
+        """Return the targets of the wave in which something failed."""
+        return next(names[::-1] for names, tasks in self._waves if _failed(ctx, tasks))
+
+    async def _take_back(self, ctx: AsyncContext, item: str, standings: Standings) -> None:
+        if "taking back" not in ctx.checkpoints:
+            ctx.checkpoint("taking back", value=True)  # so that no look is trusted to do nothing
+        try:
+            await self._unroll(ctx, item, standings)
+        except NeedsDecision:
+            raise
+        except Exception as error:
+            raise Unconfirmed(f"{item} could not be taken back: {error or shown(error)}") from error
+
+    async def _abort(self, ctx: AsyncContext, find_failed: list[str]) -> NoReturn:
+        failed = _failed(ctx, [task for _, tasks in self._waves for task in tasks])
+        raise RolloutError(
+            f"{failed[0]} failed, and its wave was taken back: {', '.join(find_failed)}; earlier "
+            "waves are as they were"
+        )
+
+
+def _failed(ctx: AsyncContext, tasks: Sequence[str]) -> list[str]:
+    return [task for task in tasks if ctx.outcome(task) not in ("succeeded", "skipped")]
