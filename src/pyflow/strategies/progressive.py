@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 from pyflow.errors import DefinitionError, NeedsDecision, RolloutError, Unconfirmed, shown
 from pyflow.protocols import Platform, Router
 from pyflow.strategies.ground import Survey
-from pyflow.strategies.measuring import is_comparison
+from pyflow.strategies.measuring import is_comparison, measured
 from pyflow.strategies.portions import batches, portion, waves_of
 from pyflow.strategies.rollout import BACKOFF, LOOK_RETRY, SPARE_S, UNDO_RETRY, Rollout
 from pyflow.strategies.targets import Place, Standing, Target
@@ -97,6 +97,7 @@ def progressive(
     fleet = _Fleet(
         several,
         tolerate=_limit("tolerate", tolerate, len(several), least=0),
+        measures=bool(measured(checks)),
         service=service,
         version=version,
         ready_within=ready_within,
@@ -177,9 +178,12 @@ def _check_scope(scope: Scope, on_failure: OnFailure) -> None:
 class _Fleet(Rollout):
     """A rollout over several targets, one wave after another."""
 
-    def __init__(self, targets: Sequence[Target], *, tolerate: int, **options: Any) -> None:
+    def __init__(
+        self, targets: Sequence[Target], *, tolerate: int, measures: bool, **options: Any
+    ) -> None:
         self._targets = targets
         self._tolerate = tolerate
+        self._measures = measures
         self._waves: list[tuple[list[str], list[str]]] = []
         self._counted: dict[str, str] = {}
         self._begun = 0
@@ -196,7 +200,8 @@ class _Fleet(Rollout):
         ]
         self._places = dict(zip((one.name for one in self._targets), places, strict=True))
         self._look("standings", self._look_around)
-        self._look("survey", self._sum_up)
+        if self._measures:
+            self._look("survey", self._sum_up)
 
     def _look(self, name: str, fn: Function[..., Any], **options: Any) -> None:
         """Add what changes nothing."""
@@ -267,6 +272,10 @@ class _Fleet(Rollout):
         problems = [f"{name}: {one.problem}" for name, one in standings.items() if one.problem]
         if len(problems) > self._tolerate:
             raise RolloutError("; ".join(problems))
+        if all(one.survey is None for one in found):
+            hands = self._hands
+            nowhere = "; ".join(problems) or f"{hands.version} is at every target already"
+            raise RolloutError(f"{hands.service}: {nowhere}")
         return standings
 
     async def _stand(self, place: Place) -> Standing:
@@ -278,10 +287,6 @@ class _Fleet(Rollout):
     async def _sum_up(self, standings: Standings) -> Survey:
         """Return one survey for all: what is compared with, and how much there is."""
         found = [one.survey for one in standings.values() if one.survey is not None]
-        if not found:
-            raise RolloutError(
-                f"{self._hands.service}: {self._hands.version} is at every target already"
-            )
         olds = sum(one.stable_instances for one in found)
         return Survey(found[0].stable, olds, sum(one.instances for one in found))
 

@@ -88,6 +88,7 @@ class Place:
         """
         hands, most = self._hands, self._most(survey)
         old, new = self._weights(survey)
+        serving = survey.instances if hands.router is None else 0  # else the shift has looked
         await hands.scale(
             ctx, survey, hands.version, survey.instances, weights=[old, new], most=most
         )
@@ -95,7 +96,7 @@ class Place:
             capacity = {hands.version: survey.instances}
             await hands.shift(ctx, survey, new, origins=[old], capacity=capacity)
         await hands.scale(
-            ctx, survey, survey.stable, 0, weights=[new], most=most, serving=survey.instances
+            ctx, survey, survey.stable, 0, weights=[new], most=most, serving=serving
         )
 
     async def back(self, ctx: AsyncContext, survey: Survey) -> None:
@@ -107,6 +108,7 @@ class Place:
         """
         hands, most, full = self._hands, self._most(survey), survey.stable_instances
         old, new = self._weights(survey)
+        serving = full if hands.router is None else 0
         await hands.scale(
             ctx, survey, survey.stable, full, weights=[old, new], most=most, back=True
         )
@@ -114,7 +116,7 @@ class Place:
             capacity = {survey.stable: full}
             await hands.shift(ctx, survey, old, origins=[new], capacity=capacity, back=True)
         await hands.scale(
-            ctx, survey, hands.version, 0, weights=[old], most=most, serving=full, back=True
+            ctx, survey, hands.version, 0, weights=[old], most=most, serving=serving, back=True
         )
 
     def _most(self, survey: Survey) -> dict[str, int]:
