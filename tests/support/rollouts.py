@@ -8,7 +8,7 @@ from typing import Any
 
 import pyflow
 from pyflow.define.workflow import Workflow
-from pyflow.strategies import blue_green, canary
+from pyflow.strategies import Target, blue_green, canary, progressive, rolling
 from pyflow.testing import World
 
 OLD, NEW = "1.0", "2.0"
@@ -40,12 +40,44 @@ def make_canary(world: World, **options: Any) -> Workflow:
     return canary("shop", NEW, **ports, **{**given, **options})
 
 
-STRATEGIES: dict[str, Make] = {"blue_green": make_blue_green, "canary": make_canary}
-CHECKS = {"blue_green": "post_checks", "canary": "checks"}
+def make_rolling(world: World, **options: Any) -> Workflow:
+    given: dict[str, Any] = {"instances": INSTANCES, "max_surge": 2, "bake": "1m"}
+    ports = {"platform": world.platform, "router": world.router}
+    return rolling("shop", NEW, **ports, **{**given, **options})
+
+
+def make_progressive(world: World, **options: Any) -> Workflow:
+    """Return a rollout over a depot, in a world of its own without trouble, and then the shop."""
+    depot = World()
+    depot.service("depot", version=OLD, instances=1)
+    targets = [
+        Target("shop", world.platform, world.router, criticality=1),
+        Target("depot", depot.platform, depot.router, service="depot"),
+    ]
+    given: dict[str, Any] = {"waves": [1, 2], "bake": "1m", **options}
+    return progressive("shop", NEW, targets=targets, **given)
+
+
+STRATEGIES: dict[str, Make] = {
+    "blue_green": make_blue_green,
+    "canary": make_canary,
+    "progressive": make_progressive,
+    "rolling": make_rolling,
+}
+WARM = ("blue_green", "canary")
+"""Those that keep all of the old version to the very end, so that the way back is one change."""
+CHECKS = {
+    "blue_green": "post_checks",
+    "canary": "checks",
+    "progressive": "checks",
+    "rolling": "checks",
+}
 """What the checks under traffic are called."""
 EFFECTS = {
     "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
     "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
+    "progressive": ("roll_shop#1 platform.scale#1", "roll_shop#1 router.set_weights#1"),
+    "rolling": ("start_2#1 platform.scale#1", "shift_2_of_4#1 router.set_weights#1"),
 }
 """The points at which capacity and weight are changed for the first time."""
 

@@ -234,9 +234,7 @@ class Hands:
         state = await self._observe()
         return state, shares(state) if self.router is None else await self._weights()
 
-    async def _state(
-        self, survey: Survey, most: Mapping[str, int] | None = None
-    ) -> ServiceState:
+    async def _state(self, survey: Survey, most: Mapping[str, int] | None = None) -> ServiceState:
         """Return what runs, if this rollout knows all of it."""
         state = await self._observe()
         found, known = sorted(counts(state)), sorted({survey.stable, self.version})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyflow.errors import DefinitionError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Portion", "batches", "portion", "waves_of"]
 
@@ -33,13 +33,13 @@ def portion(given: object, total: int, *, up: bool = True) -> int | None:
     return math.ceil(exact - 1e-9) if up else math.floor(exact + 1e-9)
 
 
-def waves_of(name: str, given: object, total: int) -> list[int]:
+def waves_of(name: str, given: Sequence[object], total: int) -> list[int]:
     """Return how many of *total* are done after each wave, without waves that add none.
 
     Raises:
         DefinitionError: They are no rising portions of which the last is everything.
     """
-    several: list[object] = list(given) if isinstance(given, (list, tuple)) else []  # pyright: ignore[reportUnknownArgumentType]
+    several = list(given)
     ends = [portion(one, total) for one in several]
     reached = [0, *(end for end in ends if end is not None)]
     if None in ends or reached != sorted(reached) or not total or reached[-1] != total:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from collections.abc import Callable as Function
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["progressive"]
 
 WAVES: tuple[Portion, ...] = (1, "10%", "50%", "100%")
+NAME_CHARS_MAX = 80
 Scope: TypeAlias = Literal["wave", "all"]
 Standings: TypeAlias = dict[str, Standing]
 PlatformOf: TypeAlias = Function[[str], Platform]
@@ -108,7 +112,7 @@ def progressive(
     names = [target.name for target in sorted(several, key=lambda one: one.criticality)]
     for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
         is_last = end == len(names)
-        fleet.wave(number, names[start:end], together=together)
+        fleet.wave(names[start:end], together=together)
         fleet.reached(100 * end / len(names))
         made = [one for one in checks if not (is_last and is_comparison(one))]
         fleet.judge(f"bake_{number}", bake, f"check_{number}", made)
@@ -138,8 +142,17 @@ def _targets(
         else:
             hint = "give a Target, or a name and platform=, which returns the platform of each"
             problems.append(f"{shown(one)} is no target; {hint}")
-    names = [one.name for one in made]
-    problems += [f"two targets are called {name!r}" for name in sorted({*names}) if names.count(name) > 1]
+    names = [_slug(one.name).lower() for one in made]
+    problems += [
+        f"two targets are called {one.name!r}, or nearly so; tell them apart by letters or digits"
+        for number, one in enumerate(made)
+        if names.index(names[number]) < number
+    ]
+    problems += [
+        f"{one.name!r} is no name of a target"
+        for one in made
+        if not 0 < len(one.name) <= NAME_CHARS_MAX
+    ]
     problems += [
         f"target {one.name!r}: instances={shown(one.instances)} must be a whole number of 1 or more"
         for one in made
@@ -181,12 +194,11 @@ class _Fleet(Rollout):
     def __init__(
         self, targets: Sequence[Target], *, tolerate: int, measures: bool, **options: Any
     ) -> None:
-        self._targets = targets
+        self._targets = {target.name: target for target in targets}
         self._tolerate = tolerate
         self._measures = measures
-        self._waves: list[tuple[list[str], list[str]]] = []
+        self._waves: list[_Wave] = []
         self._counted: dict[str, str] = {}
-        self._begun = 0
         first = targets[0]  # each target has a place, and hands, of its own
         ports = {"platform": first.platform, "router": first.router}
         locks = [f"service:{one.service}" for one in targets if one.service is not None]
@@ -194,49 +206,49 @@ class _Fleet(Rollout):
 
     def _begin(self) -> None:
         hands = self._hands
-        places = [
-            Place(one, hands.service, hands.version, ready_s=hands.ready_s, backoff=hands.backoff)
-            for one in self._targets
-        ]
-        self._places = dict(zip((one.name for one in self._targets), places, strict=True))
+        self._places = {
+            name: Place(
+                target, hands.service, hands.version, ready_s=hands.ready_s, backoff=hands.backoff
+            )
+            for name, target in self._targets.items()
+        }
         self._look("standings", self._look_around)
         if self._measures:
             self._look("survey", self._sum_up)
 
-    def _look(self, name: str, fn: Function[..., Any], **options: Any) -> None:
-        """Add what changes nothing."""
-        self._add(name, fn, effect=False, retry=LOOK_RETRY, timeout=SPARE_S, **options)
-
     # Steps --------------------------------------------------------------------------------
 
-    def wave(self, number: int, names: list[str], *, together: int) -> None:
-        """Roll these targets over, at most *together* at once."""
-        self._waves.append((names, []))
-        self._begun = len(self.workflow.tasks)
-        several = batches(names, together)
-        for place, batch in enumerate(several, start=1):
-            name = f"wave_{number}" if len(several) == 1 else f"wave_{number}_{place}"
-            timeout_s = 2 * self._ready_s + SPARE_S
-            self.workflow.add_map(
-                name,
-                self._roll,
-                over=batch,
-                depends_on=self._before,
-                on_interrupt="rerun",
-                timeout=timeout_s,
-            )
-            self.workflow.add_recovery(
-                name, self._unroll, retry=UNDO_RETRY, timeout=timeout_s
-            )
-            self._before = (name,)
+    def wave(self, names: list[str], *, together: int) -> None:
+        """Roll these targets over, at most *together* at once, there and back."""
+        begun = len(self.workflow.tasks)
+        self._waves.append(_Wave(batches(names, together), begun))
+        for batch in self._waves[-1].batches:
+            before = self._before
+            self._before = tuple(map(_task, batch))
+            for name in batch:
+                self._roll_over(name, before)
             if self._tolerate:
-                self._count(name)
+                self._count(batch)
 
-    def _count(self, batch: str) -> None:
-        """Have it counted how many failed, with those of earlier batches."""
-        name = f"count_{batch.removeprefix('wave_')}"
-        inputs = {"batch": batch, **self._counted}
-        self._look(name, self._tally, inputs=inputs)
+    def _roll_over(self, name: str, before: tuple[str, ...]) -> None:
+        timeout_s = 2 * self._ready_s + SPARE_S  # there, and back where it is left behind
+        self.workflow.add_task(
+            _task(name),
+            partial(self._roll, name=name),
+            depends_on=before,
+            on_interrupt="rerun",
+            timeout=timeout_s,
+        )
+        self.workflow.add_recovery(
+            _task(name), partial(self._unroll, name=name), retry=UNDO_RETRY, timeout=timeout_s
+        )
+
+    def _count(self, batch: list[str]) -> None:
+        """Have it counted how many failed, with those before."""
+        name = f"count_{len(self.workflow.tasks)}"
+        inputs = {f"target_{n}": _task(one) for n, one in enumerate(batch, start=1)}
+        tally = Tally(batch, self._tolerate, after=bool(self._counted))
+        self._look(name, tally, inputs={**inputs, **self._counted})
         self._counted = {"before": name}
 
     def reached(self, pct: float) -> None:
@@ -245,29 +257,43 @@ class _Fleet(Rollout):
 
     def close(self) -> None:
         """End the wave: what was added since it began belongs to it."""
-        self._waves[-1][1].extend(task.name for task in self.workflow.tasks[self._begun :])
+        wave = self._waves[-1]
+        wave.tasks.extend(task.name for task in self.workflow.tasks[wave.begun :])
 
     def take_back(self) -> None:
         """Have a failure take back the wave in which it was, and nothing else."""
-        everything = [name for _, tasks in self._waves for name in tasks]
-        self._before = tuple(everything)
+        self._before = tuple(name for wave in self._waves for name in wave.tasks)
         self._look("find_failed", self._find_failed, join="failure")
-        timeout_s = self._ready_s + SPARE_S
-        self.workflow.add_map(
-            "take_back",
-            self._take_back,
-            over="find_failed",
+        found, backs = self._before, list[str]()
+        for wave in self._waves:
+            before = found
+            for batch in reversed(wave.batches):
+                made = [self._add_back(name, (*found, *before)) for name in batch]
+                before = tuple(made)
+                backs += made
+        self._before = tuple(backs)
+        self._add("abort", self._abort, effect=False, timeout=SPARE_S)
+
+    def _add_back(self, name: str, before: tuple[str, ...]) -> str:
+        self.workflow.add_task(
+            f"take_back_{_slug(name)}",
+            partial(self._take_back, name=name),
+            when=partial(_is_among, name=name),
+            depends_on=before,
             retry=UNDO_RETRY,
             on_interrupt="rerun",
-            timeout=timeout_s,
+            timeout=2 * self._ready_s + SPARE_S,
         )
-        self._before = ("take_back",)
-        self._add("abort", self._abort, effect=False, timeout=SPARE_S)
+        return f"take_back_{_slug(name)}"
+
+    def _look(self, name: str, fn: Function[..., Any], **options: Any) -> None:
+        """Add what changes nothing."""
+        self._add(name, fn, effect=False, retry=LOOK_RETRY, timeout=SPARE_S, **options)
 
     # What the tasks do --------------------------------------------------------------------
 
     async def _look_around(self) -> Standings:
-        found = await asyncio.gather(*map(self._stand, self._places.values()))
+        found = await asyncio.gather(*map(_stand, self._places.values()))
         standings = dict(zip(self._places, found, strict=True))
         problems = [f"{name}: {one.problem}" for name, one in standings.items() if one.problem]
         if len(problems) > self._tolerate:
@@ -278,21 +304,15 @@ class _Fleet(Rollout):
             raise RolloutError(f"{hands.service}: {nowhere}")
         return standings
 
-    async def _stand(self, place: Place) -> Standing:
-        try:
-            return Standing(await place.look())
-        except Exception as error:  # noqa: BLE001 - told with those of the others
-            return Standing(None, str(error) or shown(error))
-
     async def _sum_up(self, standings: Standings) -> Survey:
         """Return one survey for all: what is compared with, and how much there is."""
         found = [one.survey for one in standings.values() if one.survey is not None]
         olds = sum(one.stable_instances for one in found)
         return Survey(found[0].stable, olds, sum(one.instances for one in found))
 
-    async def _roll(self, ctx: AsyncContext, item: str, standings: Standings) -> str | None:
+    async def _roll(self, ctx: AsyncContext, standings: Standings, *, name: str) -> str | None:
         """Roll one target over; return why it is left behind, if it is."""
-        standing, place = standings[item], self._places[item]
+        standing, place = standings[name], self._places[name]
         if standing.survey is None:
             return standing.problem
         try:
@@ -306,41 +326,103 @@ class _Fleet(Rollout):
             return str(error) or shown(error)
         return None
 
-    async def _unroll(self, ctx: AsyncContext, item: str, standings: Standings) -> None:
-        survey = standings[item].survey
+    async def _unroll(self, ctx: AsyncContext, standings: Standings, *, name: str) -> None:
+        survey = standings[name].survey
         if survey is not None:
-            await self._places[item].back(ctx, survey)
-
-    async def _tally(self, batch: list[str | None], before: int = 0) -> int:
-        failed = before + sum(reason is not None for reason in batch)
-        if failed > self._tolerate:
-            reasons = "; ".join(reason for reason in batch if reason is not None)
-            raise RolloutError(
-                f"{failed} targets have failed, and {self._tolerate} may: {reasons}"
-            )
-        return failed
+            await self._places[name].back(ctx, survey)
 
     async def _find_failed(self, ctx: AsyncContext) -> list[str]:
         """Return the targets of the wave in which something failed."""
-        return next(names[::-1] for names, tasks in self._waves if _failed(ctx, tasks))
+        wave = next(wave for wave in self._waves if _failed(ctx, wave.tasks))
+        return [name for batch in wave.batches for name in batch]
 
-    async def _take_back(self, ctx: AsyncContext, item: str, standings: Standings) -> None:
+    async def _take_back(self, ctx: AsyncContext, standings: Standings, *, name: str) -> None:
         if "taking back" not in ctx.checkpoints:
             ctx.checkpoint("taking back", value=True)  # so that no look is trusted to do nothing
         try:
-            await self._unroll(ctx, item, standings)
+            await self._unroll(ctx, standings, name=name)
         except NeedsDecision:
             raise
         except Exception as error:
-            raise Unconfirmed(f"{item} could not be taken back: {error or shown(error)}") from error
+            raise Unconfirmed(f"{name} could not be taken back: {error or shown(error)}") from error
 
     async def _abort(self, ctx: AsyncContext, find_failed: list[str]) -> NoReturn:
-        failed = _failed(ctx, [task for _, tasks in self._waves for task in tasks])
+        failed = _failed(ctx, [task for wave in self._waves for task in wave.tasks])
         raise RolloutError(
             f"{failed[0]} failed, and its wave was taken back: {', '.join(find_failed)}; earlier "
             "waves are as they were"
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """What belongs to one wave."""
+
+    batches: list[list[str]]
+    """Its targets, those together that may be under way at once."""
+
+    begun: int
+    """How many tasks there were before it."""
+
+    tasks: list[str] = field(default_factory=list[str])
+    """Its tasks."""
+
+
+class Tally:
+    """A task function: counts the targets that failed, one argument for each, with those before.
+
+    Args:
+        names: The targets of the arguments ``target_1`` and so on.
+        tolerate: How many may have failed.
+        after: Whether there is an argument ``before``, the number up to now.
+    """
+
+    def __init__(self, names: Sequence[str], tolerate: int, *, after: bool) -> None:
+        self._names = tuple(names)
+        self._tolerate = tolerate
+        arguments = [f"target_{number}" for number in range(1, len(names) + 1)]
+        self.__signature__ = inspect.Signature(
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any)
+                for name in (*arguments, *(["before"] if after else []))
+            ]
+        )
+
+    async def __call__(self, *, before: int = 0, **reasons: str | None) -> int:
+        """Return how many have failed.
+
+        Raises:
+            RolloutError: They are too many.
+        """
+        said = zip(self._names, reasons.values(), strict=True)
+        failed = [f"{name}: {reason}" for name, reason in said if reason is not None]
+        count = before + len(failed)
+        if count > self._tolerate:
+            raise RolloutError(
+                f"{count} targets have failed, and {self._tolerate} may: {'; '.join(failed)}"
+            )
+        return count
+
+
+async def _stand(place: Place) -> Standing:
+    try:
+        return Standing(await place.look())
+    except Exception as error:  # noqa: BLE001 - told with those of the others
+        return Standing(None, str(error) or shown(error))
+
+
 def _failed(ctx: AsyncContext, tasks: Sequence[str]) -> list[str]:
     return [task for task in tasks if ctx.outcome(task) not in ("succeeded", "skipped")]
+
+
+def _is_among(find_failed: list[str], *, name: str) -> bool:
+    return name in find_failed
+
+
+def _slug(name: str) -> str:
+    """Return *name* as part of the name of a task."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _task(name: str) -> str:
+    return f"roll_{_slug(name)}"

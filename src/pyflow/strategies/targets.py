@@ -95,9 +95,7 @@ class Place:
         if hands.router is not None:
             capacity = {hands.version: survey.instances}
             await hands.shift(ctx, survey, new, origins=[old], capacity=capacity)
-        await hands.scale(
-            ctx, survey, survey.stable, 0, weights=[new], most=most, serving=serving
-        )
+        await hands.scale(ctx, survey, survey.stable, 0, weights=[new], most=most, serving=serving)
 
     async def back(self, ctx: AsyncContext, survey: Survey) -> None:
         """Have the old version as it was, then have its traffic, then take the new one away.

@@ -178,7 +178,11 @@ class Service:
     def unserved(self, at_s: float) -> dict[str, str]:
         """Return the versions that get requests which nobody can serve, and why not."""
         found: dict[str, str] = {}
-        if not self.routed and self.has_traffic and not any(u.is_ready(at_s) for u in self.now.units):
+        if (
+            not self.routed
+            and self.has_traffic
+            and not any(u.is_ready(at_s) for u in self.now.units)
+        ):
             found[""] = f"{self.name} has work and nothing ready"
         for version, weight in self.now.weights.items():
             if not self.ready(version, at_s):

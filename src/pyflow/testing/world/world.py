@@ -111,9 +111,7 @@ class World:
 
     # Setting it up ------------------------------------------------------------------------
 
-    def service(
-        self, name: str, *, version: str, instances: int = 1, routed: bool = True
-    ) -> None:
+    def service(self, name: str, *, version: str, instances: int = 1, routed: bool = True) -> None:
         """Add a service that runs *version*, ready and with all of the traffic.
 
         One that is not *routed* is like workers of a queue: nobody weighs its
