@@ -20,25 +20,25 @@ each = pytest.mark.parametrize(("surge", "unavailable"), LIMITS)
 SICK = Callable(lambda: False, name="well")
 
 
-def make(world: World, surge: int = 1, unavailable: int = 0, **options: Any) -> Workflow:
-    given: dict[str, Any] = {"instances": INSTANCES, "bake": "1m", **options}
-    ports = {"platform": world.platform, "router": world.router}
+def make(world: World, surge: Any = 1, unavailable: Any = 0, **options: Any) -> Workflow:
+    router = world.router if world.services["shop"].routed else None
+    given: dict[str, Any] = {"instances": INSTANCES, "bake": "1m", "router": router, **options}
     limits = {"max_surge": surge, "max_unavailable": unavailable}
-    return rolling("shop", NEW, **ports, **limits, **given)
+    return rolling("shop", NEW, platform=world.platform, **limits, **given)
 
 
 def within(surge: int, unavailable: int) -> Any:
-    """Return the invariant that a rolling update with these limits keeps."""
+    """Return the invariant that a rolling update with these limits keeps, at every change."""
 
     @always
     def limits_hold(world: World) -> None:
         service = world.services["shop"]
-        counts = service.counts()
-        assert counts.get(OLD, 0) + counts.get(NEW, 0) <= INSTANCES + surge
-        assert counts.get(OLD, 0) + counts.get(NEW, 0) >= INSTANCES - unavailable
+        able = {version: service.ready(version, world.now_s) for version in (OLD, NEW)}
+        assert sum(service.counts().values()) <= INSTANCES + surge
+        assert sum(able.values()) >= INSTANCES - unavailable
         least = (INSTANCES - unavailable) / 100
         for version, weight in service.now.weights.items():
-            assert counts.get(version, 0) >= least * weight - 1e-6
+            assert able[version] >= least * weight - 1e-6
 
     return limits_hold
 
@@ -66,10 +66,11 @@ class TestRolling:
         assert simulation.status == "rolled_back", simulation.recovery_errors
         assert world.facts() == BEFORE
 
-    @pytest.mark.parametrize(("surge", "unavailable"), [(1, 0), (0, 1), (2, 1)])
-    def test_is_safe(self, surge: int, unavailable: int) -> None:
+    @pytest.mark.parametrize("routed", [True, False])
+    @pytest.mark.parametrize(("surge", "unavailable"), [(2, 0), (0, 2), (2, 1)])
+    def test_is_safe(self, surge: int, unavailable: int, routed: bool) -> None:
         """Under every single fault every invariant holds, and so do the limits."""
-        world = open_shop()
+        world = open_shop(routed=routed)
 
         report = explore(
             lambda: make(world, surge, unavailable),
@@ -149,7 +150,9 @@ class TestRolling:
         [
             ({"instances": 0}, "instances=0 must be a whole number of 1 or more"),
             ({"surge": -1}, "max_surge=-1 must be"),
+            ({"surge": "lots"}, "max_surge='lots' must be a count of 0 or more, or a percentage"),
             ({"unavailable": True}, "max_unavailable=True must be"),
+            ({"surge": 0, "unavailable": "20%"}, "of 4 instances let nothing ever move"),
             ({"surge": 0}, "let nothing ever move"),
             ({"unavailable": 4}, "leave nobody to serve"),
         ],

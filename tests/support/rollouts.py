@@ -18,10 +18,10 @@ AFTER = {"shop instances 2.0": INSTANCES, "shop weight 2.0": 100.0, "schema vers
 Make = Callable[..., Workflow]
 
 
-def open_shop(**release: Any) -> World:
+def open_shop(*, routed: bool = True, **release: Any) -> World:
     """Return a shop that runs the old version under traffic."""
     world = World()
-    world.service("shop", version=OLD, instances=INSTANCES)
+    world.service("shop", version=OLD, instances=INSTANCES, routed=routed)
     given: dict[str, Any] = {"startup": "30s", **release}
     world.release("shop", NEW, **given)
     world.traffic("shop", rps=200)
