@@ -340,7 +340,11 @@ class Platform(Protocol):
         ...
 
     async def scale(self, service: str, version: str, instances: int, /) -> None:
-        """Ask for *instances* copies of *version*; zero removes it."""
+        """Ask for *instances* copies of *version*; zero removes it.
+
+        The newest go first. One that goes finishes what it has begun, and is
+        sent nothing more: its version may still have traffic.
+        """
         ...
 
 

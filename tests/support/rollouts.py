@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pyflow
-from pyflow.strategies import RolloutWorkflow, blue_green, canary, release_train
+from pyflow.strategies import (
+    RolloutWorkflow,
+    Target,
+    blue_green,
+    canary,
+    progressive,
+    release_train,
+    rolling,
+)
 from pyflow.testing import World
 
 OLD, NEW = "1.0", "2.0"
@@ -17,10 +25,10 @@ AFTER = {"shop instances 2.0": INSTANCES, "shop weight 2.0": 100.0, "schema vers
 Make = Callable[..., RolloutWorkflow]
 
 
-def open_shop(**release: Any) -> World:
+def open_shop(*, routed: bool = True, **release: Any) -> World:
     """Return a shop that runs the old version under traffic."""
     world = World()
-    world.service("shop", version=OLD, instances=INSTANCES)
+    world.service("shop", version=OLD, instances=INSTANCES, routed=routed)
     given: dict[str, Any] = {"startup": "30s", **release}
     world.release("shop", NEW, **given)
     world.traffic("shop", rps=200)
@@ -52,24 +60,53 @@ def make_release_train(
     return release_train(services=[shop], bake=bake, checks=checks, on_failure=on_failure)
 
 
+def make_rolling(world: World, **options: Any) -> RolloutWorkflow:
+    router = world.router if world.services["shop"].routed else None
+    given: dict[str, Any] = {"instances": INSTANCES, "max_surge": 2, "bake": "1m"}
+    ports = {"platform": world.platform, "router": router}
+    return rolling("shop", NEW, **ports, **{**given, **options})
+
+
+def make_progressive(world: World, **options: Any) -> RolloutWorkflow:
+    """Return a rollout over a depot, in a world of its own without trouble, and then the shop."""
+    depot = World()
+    depot.service("depot", version=OLD, instances=1)
+    targets = [
+        Target("shop", world.platform, world.router, criticality=1),
+        Target("depot", depot.platform, depot.router, service="depot"),
+    ]
+    given: dict[str, Any] = {"waves": [1, 2], "bake": "1m", **options}
+    return progressive("shop", NEW, targets=targets, **given)
+
+
 STRATEGIES: dict[str, Make] = {
     "blue_green": make_blue_green,
     "canary": make_canary,
+    "progressive": make_progressive,
+    "rolling": make_rolling,
     "release_train": make_release_train,
 }
-CHECKS = {"blue_green": "post_checks", "canary": "checks", "release_train": "checks"}
+WARM = ("blue_green", "canary")
+"""Those that keep all of the old version to the very end, so that the way back is one change."""
+CHECKS = {
+    "blue_green": "post_checks",
+    "canary": "checks",
+    "progressive": "checks",
+    "rolling": "checks",
+    "release_train": "checks",
+}
 """What the checks under traffic are called."""
 EFFECTS = {
     "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
     "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),
+    "progressive": ("roll_shop#1 platform.scale#1", "roll_shop#1 router.set_weights#1"),
+    "rolling": ("start_2#1 platform.scale#1", "shift_2_of_4#1 router.set_weights#1"),
     "release_train": (
         "shop.deploy_preview#1 platform.scale#1",
         "shop.switch#1 router.set_weights#1",
     ),
 }
 """The points at which capacity and weight are changed for the first time."""
-LAST = {"blue_green": "retire_old", "canary": "retire_old", "release_train": "shop.retire_old"}
-"""What comes last."""
 
 
 def at(span_s: float, do: Callable[[pyflow.Run], object]) -> Callable[[pyflow.Run], Any]:

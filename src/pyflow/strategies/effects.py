@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow import probes
 from pyflow.errors import ForeignChange, PollTimeout, RolloutError, Unconfirmed, shown
 from pyflow.protocols import ServiceState
-from pyflow.strategies.ground import counts, is_same, needed, ready
+from pyflow.strategies.ground import counts, is_same, left, needed, ready, shares
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,8 +45,8 @@ class Hands:
     platform: Platform
     """Where its instances run."""
 
-    router: Router
-    """Who gets its traffic."""
+    router: Router | None
+    """Who gets its traffic; None where its work is split among what is ready, as workers do."""
 
     ready_s: float
     """How long instances may take to become ready, in seconds."""
@@ -65,6 +65,8 @@ class Hands:
         *,
         weights: Sequence[Mapping[str, float]],
         back: bool = False,
+        most: Mapping[str, int] | None = None,
+        serving: int = 0,
     ) -> None:
         """Have *instances* instances of *version*, all of them ready.
 
@@ -75,9 +77,13 @@ class Hands:
             instances: How many; never fewer than its present weight needs.
             weights: Those that this rollout may have left; anything else is somebody else's.
             back: Whether this takes back what the task did; see `shift`.
+            most: How many instances of each version this rollout may have left; more
+                are somebody else's. Fewer are not, for instances die.
+            serving: How many instances, of both versions together, have to be ready
+                once those that are too many are gone.
 
         Raises:
-            ForeignChange: Versions or weights are none that this rollout left.
+            ForeignChange: Versions, weights or numbers are none that this rollout left.
             PollTimeout: They did not become ready in time.
             RolloutError: It still gets too much traffic for that.
             Unconfirmed: It did not come about.
@@ -88,12 +94,14 @@ class Hands:
 
         async def attempt() -> bool:
             nonlocal seen
-            have = counts(await self._state(survey)).get(version, 0)
+            have = counts(await self._state(survey, most)).get(version, 0)
             if have != instances or change.is_doubted(back=back):
                 self._check_enough(survey, version, instances, await self._known_weights(weights))
+                if serving and instances <= have:
+                    await self.wait_serving(ctx, version, instances, serving, back=back)
                 change.begin(have)
                 await self._call(self.platform.scale(self.service, version, instances))
-            seen = await self._state(survey)
+            seen = await self._state(survey, most)
             return counts(seen).get(version, 0) == instances
 
         await self._until(ctx, attempt, f"{instances} instances of {version}")
@@ -114,7 +122,26 @@ class Hands:
         async def enough() -> bool:
             return ready(await self._observe(), version) >= instances
 
-        name = f"{instances} of {version} are ready"
+        await self._wait(ctx, f"{instances} of {version} are ready", enough, looks=looks)
+
+    async def wait_serving(
+        self, ctx: AsyncContext, version: str, instances: int, serving: int, *, back: bool
+    ) -> None:
+        """Wait until *serving* instances are ready beside what goes if *version* keeps *instances*.
+
+        Raises:
+            PollTimeout: They did not become so in time.
+        """
+
+        async def enough() -> bool:
+            return left(await self._observe(), version, instances, back=back) >= serving
+
+        name = f"{serving} are ready without what goes of {version}"
+        await self._wait(ctx, name, enough, looks=LOOKS_AGREED)
+
+    async def _wait(
+        self, ctx: AsyncContext, name: str, enough: Callable[[], Awaitable[bool]], *, looks: int
+    ) -> None:
         probe: Probe = probes.Callable(enough, name=name, timeout=CALL_S)
         if looks > 1:
             probe = probes.consistently(probe, times=looks, interval="1s")
@@ -173,7 +200,7 @@ class Hands:
                 for version in capacity if back else short:
                     await self.wait_ready(ctx, version, capacity[version], looks=LOOKS_AGREED)
                 change.begin(seen)
-                await self._call(self.router.set_weights(self.service, dict(target)))
+                await self._call(self._routed.set_weights(self.service, dict(target)))
             return is_same(await self._weights(), target)
 
         await self._until(ctx, attempt, f"the weights {shown(dict(target))}")
@@ -191,7 +218,9 @@ class Hands:
         return [version for version in rising if ready(state, version) < capacity[version]]
 
     async def _known_weights(self, known: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """Return the weights, if they are among the *known* ones."""
+        """Return the weights, if they are among the *known* ones; none where nobody weighs."""
+        if self.router is None:
+            return {}
         seen = await self._weights()
         if not any(is_same(seen, one) for one in known):
             last = dict(known[-1])
@@ -201,23 +230,32 @@ class Hands:
     # Asking -------------------------------------------------------------------------------
 
     async def look(self) -> tuple[ServiceState, dict[str, float]]:
-        """Return what runs, and who gets the traffic."""
-        return await self._observe(), await self._weights()
+        """Return what runs, and who gets the traffic: without a router, each as it has instances."""
+        state = await self._observe()
+        return state, shares(state) if self.router is None else await self._weights()
 
-    async def _state(self, survey: Survey) -> ServiceState:
+    async def _state(self, survey: Survey, most: Mapping[str, int] | None = None) -> ServiceState:
         """Return what runs, if this rollout knows all of it."""
         state = await self._observe()
         found, known = sorted(counts(state)), sorted({survey.stable, self.version})
         if not set(found) <= set(known):
             raise ForeignChange(self.service, what="the versions", seen=found, expected=known)
+        if most is not None and any(n > most[name] for name, n in counts(state).items()):
+            seen = counts(state)
+            raise ForeignChange(self.service, what="the instances", seen=seen, expected=dict(most))
         return state
 
     async def _observe(self) -> ServiceState:
         return await self._call(self.platform.observe(self.service))
 
     async def _weights(self) -> dict[str, float]:
-        found = await self._call(self.router.weights(self.service))
+        found = await self._call(self._routed.weights(self.service))
         return {version: float(weight) for version, weight in found.items() if weight}
+
+    @property
+    def _routed(self) -> Router:
+        assert self.router is not None, "nothing shifts weights without a router"
+        return self.router
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         async with asyncio.timeout(CALL_S):
@@ -255,7 +293,8 @@ class Hands:
     async def _described(self) -> str:
         """Return what is there, in words, as far as anybody answers."""
         said: list[str] = []
-        for name, ask in (("instances", self._observe), ("weights", self._weights)):
+        asked = [("instances", self._observe), ("weights", self._weights)]
+        for name, ask in asked if self.router is not None else asked[:1]:
             try:
                 found = await ask()
                 what = counts(found) if name == "instances" else found  # type: ignore[arg-type]

@@ -21,8 +21,10 @@ __all__ = [
     "Survey",
     "counts",
     "is_same",
+    "left",
     "needed",
     "ready",
+    "shares",
     "split",
     "surveyed",
 ]
@@ -93,6 +95,26 @@ def counts(state: ServiceState) -> dict[str, int]:
 def ready(state: ServiceState, version: str) -> int:
     """Return how many instances of *version* can take traffic."""
     return sum(i.ready for i in state.instances if i.version == version)
+
+
+def left(state: ServiceState, version: str, instances: int, *, back: bool) -> int:
+    """Return how many can take traffic for sure once *version* has only *instances* instances.
+
+    Those that go may be ready ones. On the way *back* they are those that
+    were started last, for the newest go first, so they are those of which some
+    did not become ready.
+    """
+    others = sum(i.ready for i in state.instances if i.version != version)
+    mine = ready(state, version)
+    if back:
+        return others + min(mine, instances)
+    return others + max(0, mine - max(0, counts(state).get(version, 0) - instances))
+
+
+def shares(state: ServiceState) -> dict[str, float]:
+    """Return the percentage of all instances that each version has."""
+    found = counts(state)
+    return {version: 100 * count / len(state.instances) for version, count in found.items()}
 
 
 def split(stable: str, version: str, pct: float) -> dict[str, float]:

@@ -62,13 +62,14 @@ class Rollout:
         service: What is rolled out.
         version: The new version of it.
         platform: Where instances run.
-        router: Who gets the traffic.
+        router: Who gets the traffic; None where each version's work is what it has instances for.
         instances: How many instances are full capacity; as many as the old
             version has, unless given.
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
         backoff: The waits between tries, and between looks at what is to become ready.
+        locks: What else only one run at a time may touch.
     """
 
     def __init__(
@@ -78,12 +79,13 @@ class Rollout:
         service: str,
         version: str,
         platform: Platform,
-        router: Router,
+        router: Router | None,
         instances: int | None = None,
         ready_within: Span = "10m",
         check_within: Span = "1h",
         on_failure: OnFailure = "rollback",
         backoff: Backoff = BACKOFF,
+        locks: Iterable[str] = (),
     ) -> None:
         if instances is not None and (type(instances) is not int or instances < 1):
             problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
@@ -94,7 +96,13 @@ class Rollout:
         self._instances = instances
         self._ladder: list[Rung] = [("", 0.0)]
         self._before: tuple[str, ...] = ()
-        self.workflow = RolloutWorkflow(name, locks=[f"service:{service}"], on_failure=on_failure)
+        self.workflow = RolloutWorkflow(
+            name, locks=[f"service:{service}", *locks], on_failure=on_failure
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Add what finds out how things stand."""
         self._add("survey", self._survey, effect=False, retry=LOOK_RETRY, timeout=SPARE_S)
         asks = ("one version is ready and has all of the traffic",)
         self._tell("survey", "look", "look at what is there", checks=asks)

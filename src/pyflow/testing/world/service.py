@@ -126,13 +126,20 @@ Row = TypeVar("Row", Segment, Terms)
 
 
 class Service:
-    """A simulated service and its past."""
+    """A simulated service and its past.
 
-    def __init__(self, name: str, *, at_s: float, version: str, instances: int) -> None:
+    One that is not *routed* has no weights: its work goes to whatever is ready.
+    """
+
+    def __init__(
+        self, name: str, *, at_s: float, version: str, instances: int, routed: bool = True
+    ) -> None:
         self.name = name
+        self.routed = routed
         self.terms = [Terms(at_s, {}, None)]
         units = tuple(Unit(f"{name}-{n}", version, at_s, at_s) for n in range(1, instances + 1))
-        self.segments = [Segment(at_s, units, {version: 100.0}, 1, instances + 1)]
+        weights = {version: 100.0} if routed else {}
+        self.segments = [Segment(at_s, units, weights, 1, instances + 1)]
 
     def __repr__(self) -> str:
         return f"<Service {self.name} {self.counts()} {dict(self.now.weights)}>"
@@ -171,6 +178,12 @@ class Service:
     def unserved(self, at_s: float) -> dict[str, str]:
         """Return the versions that get requests which nobody can serve, and why not."""
         found: dict[str, str] = {}
+        if (
+            not self.routed
+            and self.has_traffic
+            and not any(u.is_ready(at_s) for u in self.now.units)
+        ):
+            found[""] = f"{self.name} has work and nothing ready"
         for version, weight in self.now.weights.items():
             if not self.ready(version, at_s):
                 found[version] = f"{self.name} {version} has weight {weight:g} and nothing ready"
@@ -179,7 +192,8 @@ class Service:
     def overloaded(self, at_s: float) -> dict[str, str]:
         """Return the versions that get more requests than they can serve, and by how much."""
         found: dict[str, str] = {}
-        for version in self.now.weights if self.has_traffic else ():
+        versions = self.now.weights if self.routed else self.counts()
+        for version in versions if self.has_traffic else ():
             load = self.load(version, at_s)
             if load.rps > load.capacity_rps > 0:
                 found[version] = (
@@ -270,6 +284,11 @@ class Service:
         Raises:
             SimulationError: They are not percentages that sum to 100.
         """
+        if not self.routed:
+            raise SimulationError(
+                f"{self.name} has no router, so nobody can weigh its versions; leave routed= out "
+                "where the world gets that service"
+            )
         for version in weights:
             check_name(version, "version")
         values = [number(weight, f"a weight of {self.name}") for weight in weights.values()]
@@ -296,11 +315,18 @@ class Service:
         ready = self.ready(version, at_s, segment=segment)
         return Load(
             version,
-            rps=self.rps(at_s) * segment.weights.get(version, 0.0) / 100,
+            rps=self.rps(at_s) * self._share(segment, version, at_s),
             capacity_rps=ready * self.release(version, at_s).capacity_rps,
             at_s=at_s,
             age_s=at_s - min(started, default=at_s),
         )
+
+    def _share(self, segment: Segment, version: str, at_s: float) -> float:
+        """Return which part of the requests *version* gets, from 0 to 1."""
+        if self.routed:
+            return segment.weights.get(version, 0.0) / 100
+        total = sum(unit.is_ready(at_s) for unit in segment.units)
+        return self.ready(version, at_s, segment=segment) / total if total else 0.0
 
 
 def _at(rows: list[Row], at_s: float) -> Row:

@@ -111,8 +111,11 @@ class World:
 
     # Setting it up ------------------------------------------------------------------------
 
-    def service(self, name: str, *, version: str, instances: int = 1) -> None:
+    def service(self, name: str, *, version: str, instances: int = 1, routed: bool = True) -> None:
         """Add a service that runs *version*, ready and with all of the traffic.
+
+        One that is not *routed* is like workers of a queue: nobody weighs its
+        versions, and whatever is ready takes an equal part of its work.
 
         Raises:
             SimulationError: There is one of that name already, or that is no
@@ -123,7 +126,9 @@ class World:
         check_count(instances, f"the number of instances of {name}")
         if name in self._services:
             raise SimulationError(f"the world has a service {name!r} already")
-        self._services[name] = Service(name, at_s=self.now_s, version=version, instances=instances)
+        self._services[name] = Service(
+            name, at_s=self.now_s, version=version, instances=instances, routed=routed
+        )
 
     def release(
         self,
