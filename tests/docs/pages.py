@@ -330,6 +330,7 @@ MADE_BY_PYFLOW = (
     *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
     *("Check", "Judgement", "Replayed"),
+    *("RolloutWorkflow", "Report", "ReportedStep", "Decision"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""
