@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from pyflow.testing import SimulatedEngine, SimulatedNotifier, Simulation, World
+    from pyflow.testing import Sample, SimulatedEngine, SimulatedNotifier, Simulation, World
 
 SEED = pytest.StashKey[int]()
 SIMULATED = pytest.StashKey[list[str]]()
@@ -117,3 +117,27 @@ def pyflow_simulation(
         return simulation
 
     return simulated
+
+
+@pytest.fixture
+def pyflow_blue_green(pyflow_world: World) -> Sample:
+    """A blue-green rollout, with `pyflow_world` set up for it."""
+    return _sample("blue_green", pyflow_world)
+
+
+@pytest.fixture
+def pyflow_canary(pyflow_world: World) -> Sample:
+    """A canary rollout of three steps, with `pyflow_world` set up for it."""
+    return _sample("canary", pyflow_world)
+
+
+@pytest.fixture
+def pyflow_release_train(pyflow_world: World) -> Sample:
+    """A release train of a schema and two services, with `pyflow_world` set up for it."""
+    return _sample("release_train", pyflow_world)
+
+
+def _sample(strategy: str, world: World) -> Sample:
+    from pyflow.testing import Sample
+
+    return Sample.of(strategy, world)

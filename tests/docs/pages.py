@@ -297,7 +297,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.testing`: the world": (
         pyflow.testing,
         (
-            "World Release Load Change "
+            "World Release Load Change Sample "
             "SimulatedPlatform SimulatedRouter SimulatedProbe SimulatedMetrics SimulatedNotifier"
         ),
     ),
@@ -327,9 +327,10 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
 GenericAlias = type(Literal["a"])
 MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
-    *("Simulation", "Release", "Load", "Change", "Waiting", "SimulatedPlatform"),
+    *("Simulation", "Release", "Load", "Change", "Sample", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
     *("Check", "Judgement", "Replayed"),
+    *("RolloutWorkflow", "Report", "ReportedStep", "Decision"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""

@@ -11,7 +11,7 @@ import pyflow
 from pyflow.analysis import Threshold
 from pyflow.errors import DefinitionError
 from pyflow.probes import Callable
-from pyflow.strategies import Service, StateChange, WayBack, release_train
+from pyflow.strategies import RolloutWorkflow, Service, StateChange, WayBack, release_train
 from pyflow.testing import Simulation, World, always, explore, simulate
 from support.rollouts import INSTANCES, NEW, OLD, at, make_blue_green, make_canary, roll_back
 from support.trains import (
@@ -479,6 +479,19 @@ class TestFaults:
             faults=1,
             invariants=[nothing_is_given_up_early, whoever_depends_goes_last],
         )
+
+        assert report.ok, report
+
+    def test_are_safe_around_what_stays(self) -> None:
+        """So it is where a change that only goes forward stands between two services."""
+        world = open_shops()
+        stays = schema(world, way_back="forward_only", checks=[WELL], depends_on=["api"])
+
+        def make() -> RolloutWorkflow:
+            services = [Service(api(world)), Service(shop(world), depends_on=["schema"])]
+            return release_train(services=services, changes=[stays])
+
+        report = explore(make, world=world, faults=1, invariants=[nothing_is_given_up_early])
 
         assert report.ok, report
 

@@ -149,6 +149,20 @@ class TestSteps:
         assert step(report, "survey").at_most_s == 4 * 600 + 2 + 4 + 8
         assert step(report, "bake_25").at_most_s == 2 * 60 + 600
 
+    def test_of_maps_count_their_rounds(self) -> None:
+        """A map takes as long as its items do, so many at a time; where they are not known, without a limit."""
+        workflow = make_blue_green(open_shop())
+        items = ["a", "b", "c"]
+        workflow.add_map("all", lambda item: item, over=items, timeout="1m")
+        workflow.add_map("two", lambda item: item, over=items, timeout="1m", max_parallel=2)
+        workflow.add_map("none", lambda item: item, over=[], timeout="1m")
+        workflow.add_map("open", lambda item: item, over="all", timeout="1m")
+
+        report = workflow.report()
+
+        limits = {one.name: one.at_most_s for one in report.steps}
+        assert [limits[name] for name in ("all", "two", "none", "open")] == [60, 120, 0, None]
+
     def test_of_other_people_are_there(self) -> None:
         """A task that was added by hand is a step too, without a limit unless it has one."""
         workflow = make_blue_green(open_shop())

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyflow
+from pyflow.testing.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 SRC = Path(pyflow.__file__).parents[1]
@@ -73,6 +74,41 @@ def replay_of(done: pytest.RunResult) -> str:
 
 
 class TestFixtures:
+    @pytest.mark.parametrize("strategy", SAMPLES)
+    def test_samples(self, pytester: pytest.Pytester, strategy: str) -> None:
+        """`pyflow_<strategy>` is a rollout that works in `pyflow_world`, and can be made otherwise."""
+        done = session(
+            pytester,
+            f"""
+            def test_good(pyflow_{strategy}, pyflow_world, pyflow_simulation):
+                assert pyflow_{strategy}.world is pyflow_world
+                assert pyflow_simulation(pyflow_{strategy}.workflow).status == "succeeded"
+                assert pyflow_world.services["shop"].counts() == {{"2.0": 4}}
+
+            def test_otherwise(pyflow_{strategy}):
+                option = {{"canary": "steps", "release_train": "services"}}.get({strategy!r}, "switch")
+                try:
+                    pyflow_{strategy}.make(**{{option: []}})
+                except ValueError:
+                    return
+                assert False
+            """,
+        )
+
+        done.assert_outcomes(passed=2)
+
+    def test_samples_share_a_world(self, pytester: pytest.Pytester) -> None:
+        """Two samples in one test find what the other one has set up."""
+        done = session(
+            pytester,
+            """
+            def test_it(pyflow_canary, pyflow_release_train, pyflow_world):
+                assert list(pyflow_world.services) == ["shop", "api"]
+            """,
+        )
+
+        done.assert_outcomes(passed=1)
+
     def test_engine(self, pytester: pytest.Pytester) -> None:
         """`pyflow_engine` runs a workflow of 24 hours in virtual time, with the session's seed."""
         done = session(
@@ -172,7 +208,7 @@ class TestFixtures:
         done = pytester.runpytest_inprocess("-p", MODULE, "--fixtures", "-v")
 
         described = re.findall(r"^(pyflow_\w+) .*\n +(\S.*)", done.stdout.str(), re.MULTILINE)
-        names = ["engine", "notifications", "seed", "simulation", "world"]
+        names = sorted([*SAMPLES, "engine", "notifications", "seed", "simulation", "world"])
         assert sorted(name for name, _ in described) == [f"pyflow_{name}" for name in names]
         assert all("no docstring" not in words for _, words in described)
 

@@ -78,8 +78,9 @@ class RolloutWorkflow(Workflow):
 
         Requests are weight x rate x time. Those that are expected go by what
         is known: bakes, measurements and *startup*. Those at most go by the
-        limits of every task. A run that is held, or waits for an answer, keeps
-        its weights for as long as that takes; its requests are unlimited then.
+        limits of every task. What has no limit is not in them: a question that
+        does not expire is said to have none, and a run that is held, or whose
+        process is gone, keeps the weights that it has.
 
         Args:
             traffic: Requests a second, of each service: one figure, or one by

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyflow.define.plan import Node, Plan
+    from pyflow.define.task import MapOver
     from pyflow.spans import Span
     from pyflow.strategies.outline import Note
 
@@ -270,10 +271,18 @@ def _limit_s(node: Node) -> float:
     span_s = task.timeout_s if task.approval is None else task.approval.expires_s
     if span_s is None:
         return UNLIMITED_S
-    if task.retry is None:
-        return span_s
-    waits_s = sum(task.retry.delay_s(tries, 1.0) for tries in range(1, task.retry.attempts))
-    return span_s * task.retry.attempts + waits_s
+    if task.retry is not None:
+        tries = range(1, task.retry.attempts)
+        waits_s = sum(task.retry.delay_s(failures, 1.0) for failures in tries)
+        span_s = span_s * task.retry.attempts + waits_s
+    return span_s if task.map is None else _rounds(task.map) * span_s
+
+
+def _rounds(over: MapOver) -> float:
+    """Return how often a map starts items anew, where each takes as long as it can."""
+    if not isinstance(over.over, tuple):
+        return UNLIMITED_S  # how many there will be is not known
+    return math.ceil(len(over.over) / (over.max_parallel or len(over.over) or 1))
 
 
 def _way_back(note: Note | None, node: Node) -> str:

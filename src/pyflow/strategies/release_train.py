@@ -176,7 +176,7 @@ class _Train:
         """
         tasks = _numbered(f"way_back_past_{change.name}", len(change.checks))
         for task, check in zip(tasks, change.checks, strict=True):
-            self.workflow.add_task(task, _nothing, depends_on=before, effect=False)
+            self.workflow.add_task(task, _nothing, depends_on=before, effect=False, timeout=SPARE_S)
             self.workflow.add_recovery(
                 task, _asking(change, check), retry=UNDO_RETRY, timeout=self._check_s
             )

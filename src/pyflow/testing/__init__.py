@@ -41,6 +41,7 @@ from pyflow.testing.exploration import (
 )
 from pyflow.testing.faults import KINDS, Fault, FaultKind, SimulatedFault
 from pyflow.testing.loop import VirtualLoop, run_virtual
+from pyflow.testing.samples import Sample
 from pyflow.testing.simulation import SimulatedEngine, Simulation, simulate
 from pyflow.testing.strands import SimulatedExecutor
 from pyflow.testing.world import (
@@ -67,6 +68,7 @@ __all__ = [
     "Load",
     "Progress",
     "Release",
+    "Sample",
     "SimulatedEngine",
     "SimulatedExecutor",
     "SimulatedFault",
