@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import pyflow
-from pyflow.analysis import Compare, Sequential
+from pyflow.analysis import Compare, Sequential, extend
 from pyflow.metrics import HAProxyStats
 from pyflow.platforms import LocalProcesses
 from pyflow.probes import HTTP, TCP, Callable, consistently
@@ -143,6 +143,7 @@ def make_workflow(shop: Shop, version: str) -> pyflow.Workflow:
         max_increase=0.05,
         interval="500ms",
         judge_with=Sequential(),
+        inconclusive=extend("20s"),  # a slow machine sends fewer requests in the bake
         name="errors",
     )
     page = HTTP(f"{shop.url}/", contains=f'"version": "{version}"')

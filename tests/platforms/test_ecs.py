@@ -42,7 +42,7 @@ class TestContract:
         platform = make(FakeECS())
         scale(platform, "1.0", 1)
 
-        asyncio.run(check_platform(lambda: platform, service="shop", version="2.0"))
+        asyncio.run(check_platform(lambda: platform, service="shop", version="2.0", settle="1s"))
 
         assert ready(platform) == {"1.0": 1}
 

@@ -31,7 +31,11 @@ class TestContract:
         """The router keeps its contract, by a rule and by the default action of a listener."""
         fake = FakeELB(blue=1)
 
-        asyncio.run(check_router(lambda: make(fake, rule), service="shop", versions=("1.0", "2.0")))
+        asyncio.run(
+            check_router(
+                lambda: make(fake, rule), service="shop", versions=("1.0", "2.0"), settle="1s"
+            )
+        )
 
 
 class TestWeights:
