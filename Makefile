@@ -17,7 +17,7 @@ UNIT := $(BIN)/coverage run -m pytest -m "not integration and not crash"
 .PHONY: help demo test check lint types unit unit-runs unit-parts crash soak integration bench docs clean python
 
 help:
-	@echo "make demo         a real deployment on this machine, and one that rolls back"
+	@echo "make demo         a canary under load on this machine, and a broken release that rolls back"
 	@echo "make test         lint, types and every test that needs no server"
 	@echo "make crash        kill -9 around every commit of many workflows"
 	@echo "make soak         ten times as many crashes, real and simulated"

@@ -2,21 +2,26 @@
 
     python demo_service.py serve RELEASE PORT_FILE       one version of the service
     python demo_service.py front-door ROOT PORT_FILE     sends requests on to `ROOT/current`
+    python demo_service.py listen PORT LEASH             the version beside the program, on a port
+    python demo_service.py guard LEASH PROGRAM …         any program
 
-Both listen on a free port of 127.0.0.1 and write its number to PORT_FILE.
-Both end on SIGTERM, once what they are answering is answered, and when their
-standard input closes: whoever started them holds the other end, so even a
-starter that is killed leaves nothing running.
+The first two listen on a free port of 127.0.0.1, write its number to
+PORT_FILE, and end when their standard input closes; the others end when
+nobody holds the other end of the FIFO LEASH. So whoever started them leaves
+nothing running, even if it is killed. All end on SIGTERM, once what they are
+answering is answered.
 """
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -39,18 +44,21 @@ class Answer:
     body: bytes
 
 
-def build(into: Path, version: str, *, healthy: bool = True, warm_up_s: float = 0.0) -> Path:
+def build(
+    into: Path, version: str, *, healthy: bool = True, warm_up_s: float = 0.0, failing: int = 0
+) -> Path:
     """Put a build of *version* into the directory *into*, as a CI system would.
 
     A build is this program, the version and a configuration. It listens at
     once, answers 503 to `/health` until it is warm, and from then on 200, or
-    500 if it is not *healthy*.
+    500 if it is not *healthy*. Of all other requests it fails one in *failing*.
     """
     place = into / version
     place.mkdir(parents=True)
     shutil.copyfile(__file__, place / "service.py")
     (place / "VERSION").write_text(f"{version}\n")
-    (place / "config.json").write_text(json.dumps({"healthy": healthy, "warm_up_s": warm_up_s}))
+    config = {"healthy": healthy, "warm_up_s": warm_up_s, "failing": failing}
+    (place / "config.json").write_text(json.dumps(config))
     return place
 
 
@@ -62,6 +70,7 @@ def service(release: Path) -> Callable[[str], Answer]:
     version = (release / "VERSION").read_text().strip()
     config = json.loads((release / "config.json").read_text())
     warm_at_s = time.monotonic() + config["warm_up_s"]
+    numbers = itertools.count(1)
 
     def health() -> Answer:
         if time.monotonic() < warm_at_s:
@@ -73,6 +82,8 @@ def service(release: Path) -> Callable[[str], Answer]:
     def answer(path: str) -> Answer:
         if path == "/health":
             return health()
+        if config["failing"] and next(numbers) % config["failing"] == 0:
+            return Answer(500, f"{version} has lost the cart".encode())
         return Answer(200, json.dumps({"service": "shop", "version": version}).encode())
 
     return answer
@@ -123,8 +134,10 @@ class Server(ThreadingHTTPServer):
     request_queue_size = socket.SOMAXCONN
 
 
-def serve(answer: Callable[[str], Answer], port_file: Path) -> None:
-    """Answer requests until SIGTERM, or until standard input closes."""
+def serve(
+    answer: Callable[[str], Answer], *, port: int = 0, port_file: Path | None = None, leash: int = 0
+) -> None:
+    """Answer requests until SIGTERM, or until the file *leash* ends."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = IDLE_TIMEOUT_S
@@ -140,20 +153,26 @@ def serve(answer: Callable[[str], Answer], port_file: Path) -> None:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-
-        def end(*_: object) -> None:
-            threading.Thread(target=server.shutdown, daemon=True).start()
-
-        def end_with_starter() -> None:
-            while os.read(0, 1):
-                pass
-            end()
-
-        signal.signal(signal.SIGTERM, end)
-        threading.Thread(target=end_with_starter, daemon=True).start()
-        report_port(server.server_port, port_file)
+    with Server(("127.0.0.1", port), Handler) as server:
+        end_with(leash, server.shutdown)
+        if port_file is not None:
+            report_port(server.server_port, port_file)
         server.serve_forever(poll_interval=0.05)
+
+
+def end_with(leash: int, end: Callable[[], object]) -> None:
+    """Have *end* called on SIGTERM, and once the file *leash* ends."""
+
+    def in_background(*_: object) -> None:
+        threading.Thread(target=end, daemon=True).start()
+
+    def watch() -> None:
+        while os.read(leash, 1):
+            pass
+        in_background()
+
+    signal.signal(signal.SIGTERM, in_background)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def report_port(port: int, port_file: Path) -> None:
@@ -163,6 +182,30 @@ def report_port(port: int, port_file: Path) -> None:
     partial.replace(port_file)
 
 
+def guard(leash: int, command: list[str]) -> int:
+    """Run a program until it ends, or SIGTERM, or the file *leash* ends; return how it ended."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    end_with(leash, process.terminate)
+    return process.wait()
+
+
+def main() -> int:
+    """Play the role that the command line names."""
+    role, *rest = sys.argv[1:]
+    match role:
+        case "serve":
+            serve(service(Path(rest[0])), port_file=Path(rest[1]))
+        case "front-door":
+            serve(front_door(Path(rest[0])), port_file=Path(rest[1]))
+        case "listen":
+            release, leash = Path(__file__).parent, os.open(rest[1], os.O_RDONLY)
+            serve(service(release), port=int(rest[0]), leash=leash)
+        case "guard":
+            return guard(os.open(rest[0], os.O_RDONLY), rest[1:])
+        case _:
+            raise ValueError(f"there is no role {role!r}")
+    return 0
+
+
 if __name__ == "__main__":
-    role, place, reported = sys.argv[1:]
-    serve({"serve": service, "front-door": front_door}[role](Path(place)), Path(reported))
+    sys.exit(main())

@@ -44,6 +44,7 @@ from pyflow.ci import SYSTEMS
 from pyflow.frozen import Frozen, fields_of
 from pyflow.record import events
 from pyflow.record.events import EVENTS
+from support.fake_clouds import install
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -149,11 +150,12 @@ def _tested(file: Path) -> str:
 
 @contextlib.contextmanager
 def _prepared(module: types.ModuleType, directory: Path) -> Generator[None]:
-    """Work in *directory* with *module* in place, and without a CI system around it."""
+    """Work in *directory* with *module* and clouds in place, and without a CI system around it."""
     before, path, environ = Path.cwd(), sys.path[:], dict(os.environ)
     known = set(sys.modules)
     for variable in ("CI", *(system.marker for system in SYSTEMS)):
         os.environ.pop(variable, None)
+    os.environ["PATH"] = install(directory / "bin")
     sys.path.insert(0, str(directory))
     sys.modules[module.__name__] = module
     os.chdir(directory)

@@ -13,6 +13,7 @@ import pyflow.analysis
 import pyflow.metrics
 import pyflow.probes
 import pyflow.testing
+from docs import states
 from docs.pages import DOCS, GENERATED, PAGES, ROOT, Block, blocks, normal, played
 from pyflow import errors
 from pyflow.run.states import RUN_TRANSITIONS, TASK_TRANSITIONS
@@ -137,3 +138,23 @@ class TestReference:
         for text, table in ((run, RUN_TRANSITIONS), (task, TASK_TRANSITIONS)):
             rows = {state: set(re.findall(r"`(\w+)`", after)) for state, after in ROW.findall(text)}
             assert rows == {state: set(after) for state, after in table.items()}
+
+
+class TestRolloutStates:
+    def test_is_up_to_date(self) -> None:
+        """The diagram is what tests/docs/states.py draws."""
+        assert states.FILE.read_text() == states.drawn()
+
+    def test_names_states(self) -> None:
+        """Its endings and stops are states of a run, and nothing of it is drawn over something else."""
+        boxes = {box.lines[0]: box for box in states.BOXES}
+        ends = {"succeeded", "held", "rolling_back", "rolled_back", "rollback_failed"}
+
+        assert ends <= set(boxes) & set(RUN_TRANSITIONS)
+        assert [(a, b) for a in boxes for b in boxes if a < b and covers(boxes[a], boxes[b])] == []
+
+
+def covers(one: states.Box, other: states.Box) -> bool:
+    """Return whether two boxes overlap."""
+    beside = one.right <= other.x or other.right <= one.x
+    return not (beside or one.bottom <= other.y or other.bottom <= one.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import pyflow
+from pyflow import probes
 from pyflow.probes import HTTP
 
 ROOT = Path(__file__).parents[2]
@@ -54,11 +56,11 @@ def host(deployment: Any, tmp_path: Path) -> Iterator[Any]:
     host.close()
 
 
-def start_demo(temporary: Path, **environ: str) -> subprocess.Popen[str]:
+def start_demo(temporary: Path, how: str = "symlink", **environ: str) -> subprocess.Popen[str]:
     """Start the demo with *temporary* as the place for temporary directories."""
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR")}
     return subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "demo.py")],
+        [sys.executable, str(EXAMPLES / "demo.py"), how],
         env={**kept, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary), **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -101,6 +103,18 @@ def then(workflow: pyflow.Workflow, fn: Callable[..., None], *, after: str) -> p
     return workflow
 
 
+@pytest.fixture
+def canary(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return import_module("demo_canary")
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return import_module("demo_screen")
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, str, Path]:
     temporary = tmp_path_factory.mktemp("demo")
@@ -124,6 +138,14 @@ class TestDemo:
         assert re.search(r"1\.1 succeeded in .* s; 1\.1 is live", out)
         assert re.search(r"1\.2 rolled_back in .* s; 1\.1 is live", out)
         assert "1.2 answers 500 after 2s: the" in out
+
+    def test_shows_what_clients_see(self, ended: tuple[int, str, str, Path]) -> None:
+        """What clients saw up to the end of a check stands below it."""
+        assert re.search(r"✓  verify_front_door .*\n.*»  clients +\d+ requests: ", ended[1])
+
+    def test_says_what_else_there_is(self, ended: tuple[int, str, str, Path]) -> None:
+        """Without HAProxy the newcomer learns what it would show."""
+        assert "With HAProxy 2.5 or newer, this is a canary" in " ".join(ended[1].split())
 
     def test_keeps_answering(self, ended: tuple[int, str, str, Path]) -> None:
         """No request of the client failed, and both good versions answered some."""
@@ -376,15 +398,44 @@ class TestMakeWorkflow:
         assert final == ["retire_previous"] == list(plan.stages[-1])
 
 
+class TestFollow:
+    def test_weights(self, screen: Any) -> None:
+        """A change of weights reads as shares."""
+        data = {"resource": "weights", "before": {"1.0": 100.0}, "after": {"1.0": 80, "1.1": 20.0}}
+
+        told = screen.note_of("change_recorded", data)
+
+        assert told == "weights: 100 % 1.0 → 80 % 1.0, 20 % 1.1"
+
+    @pytest.mark.parametrize(
+        ("names", "words"),
+        [
+            (["a"], ("a", "not started")),
+            (["a", "b", "c"], ("a", "not started, and so are the 2 after it")),
+        ],
+    )
+    def test_not_started(self, names: list[str], words: tuple[str, str], screen: Any) -> None:
+        """However many steps are not started, one line says so."""
+        assert screen.not_started(names) == words
+
+    def test_tells_changes_first(self, screen: Any) -> None:
+        """A step that succeeded tells what it changed, and one that failed tells why."""
+        noted = [("change_recorded", "0 → 1"), ("reading_taken", "healthy")]
+
+        assert screen.best("task_succeeded", noted) == "0 → 1"
+        assert screen.best("task_failed", noted) == "healthy"
+        assert screen.best("task_succeeded", []) is None
+
+
 class TestTimeline:
-    def test_fits(self, demo: Any, deployment: Any, host: Any) -> None:
+    def test_fits(self, screen: Any, deployment: Any, host: Any) -> None:
         """Each line of the timeline fits the width, and each bar can be seen."""
         workflow = part(deployment)
         workflow.add_task("switch_traffic", deployment.switch_traffic)
         workflow.add_recovery("switch_traffic", deployment.switch_back)
         result = run_to_end(then(workflow, refuse, after="switch_traffic"), "1.1", host)
 
-        head, *lines = demo.timeline(result.audit_trail, 72)
+        head, *lines = screen.timeline(result.audit_trail, 72)
 
         assert head.split() == ["start", "took"]
         assert [line.split()[0] for line in lines] == [
@@ -396,13 +447,54 @@ class TestTimeline:
         assert all(len(line) <= 72 and line[-1] in "█▒" for line in lines)
 
 
+class TestMakePlace:
+    def test_without_haproxy(
+        self, demo: Any, canary: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Where there is no HAProxy the link is switched, and a canary is refused."""
+        monkeypatch.setattr(canary, "find_haproxy", lambda: None)
+
+        place = demo.make_place(tmp_path, None)
+
+        assert type(place) is demo.BySymlink
+        with pytest.raises(ValueError, match="the canary needs HAProxy"):
+            demo.make_place(tmp_path, "canary")
+
+    def test_of_another_name(self, demo: Any, tmp_path: Path) -> None:
+        """A demo that is not there is refused, and those that are there are named."""
+        with pytest.raises(ValueError, match="say canary or symlink"):
+            demo.make_place(tmp_path, "nginx")
+
+    @pytest.mark.parametrize(
+        ("said", "found"),
+        [
+            ("HAProxy version 2.6.12-1", True),
+            ("HAProxy version 3.0.1", True),
+            ("HA-Proxy version 2.4.9", False),
+            ("HA-Proxy version 1.8.27", False),
+            ("what?", False),
+        ],
+    )
+    def test_needs_a_new_haproxy(
+        self, said: str, found: bool, canary: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """An HAProxy that servers cannot be added to is as good as none."""
+        program = tmp_path / "haproxy"
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+        assert canary.find_haproxy() == (str(program) if found else None)
+
+
 class TestShortfalls:
     def outcome(self, demo: Any, host: Any, deployment: Any, **changed: Any) -> Any:
         result = run_to_end(part(deployment), "1.0", host)
+        quiet = demo.Tally(Counter({"1.1": 10}), [])
         told = {
             "results": dict.fromkeys(("1.0", "1.1", "1.2"), result),
-            "answers": Counter({"1.0": 1, "1.1": 1}),
-            "failures": [],
+            "tallies": dict.fromkeys(("1.0", "1.1", "1.2"), quiet),
+            "total": demo.Tally(Counter({"1.0": 1, "1.1": 1}), []),
             "live": "1.1",
             "running": ("front-door", "1.1"),
         }
@@ -412,18 +504,101 @@ class TestShortfalls:
         ("changed", "sentence"),
         [
             ({"live": "1.2"}, "1.1 should be live, and 1.2 is"),
-            ({"failures": ["reset"]}, "1 requests failed, such as reset"),
-            ({"running": ("1.1",)}, "the front door and 1.1 should run, and ('1.1',) do"),
-            ({"answers": Counter({"1.0": 1})}, "1.0 and 1.1 should have answered, and {'1.0'} did"),
+            ({"running": ("1.1",)}, "('front-door', '1.1') should run, and ('1.1',) do"),
         ],
     )
     def test_names_each(
         self, changed: dict[str, Any], sentence: str, demo: Any, host: Any, deployment: Any
     ) -> None:
         """Whatever did not end as it should is named, the run that should have been rolled back too."""
-        wrong = demo.shortfalls(self.outcome(demo, host, deployment, **changed))
+        wrong = demo.shortfalls(demo.BySymlink, self.outcome(demo, host, deployment, **changed))
 
         assert wrong == [
             "1.2 should have ended as rolled_back, and ended as succeeded: None",
             sentence,
         ]
+
+    def test_counts_requests(self, demo: Any, host: Any, deployment: Any) -> None:
+        """Of a good release no request may fail, and of a canary no more than its share."""
+        lost = {v: demo.Tally(Counter({"1.1": 180}), ["500"] * 20) for v in ("1.1", "1.2")}
+        total = demo.Tally(Counter({"1.0": 1}), [])
+        outcome = self.outcome(demo, host, deployment, tallies=lost, total=total)
+
+        good, _, bad, _, answered = demo.shortfalls(demo.BehindHAProxy, outcome)
+
+        assert good.startswith("at most 0 of 200 requests should have failed while 1.1 went out")
+        assert bad.startswith("at most 15 of 200 requests should have failed while 1.2 went out")
+        assert answered == "1.0 and 1.1 should have answered, and {'1.0'} did"
+
+
+@pytest.fixture(scope="module")
+def rolled_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, str, Path]:
+    temporary = tmp_path_factory.mktemp("canary")
+    process = start_demo(temporary, "canary", COLUMNS="80", PYTHONIOENCODING="utf-8")
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out, err, temporary
+
+
+def commands(mark: Path) -> list[str]:
+    """Return the command lines of living processes that name *mark*."""
+    found: list[str] = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found += [command] if str(mark) in command else []
+    return found
+
+
+@pytest.mark.integration
+class TestCanary:
+    """The demo with a real HAProxy."""
+
+    def test_ends_well(self, rolled_out: tuple[int, str, str, Path]) -> None:
+        """The good release takes over by shares, the broken one is rolled back, and that is all."""
+        code, out, err, _ = rolled_out
+
+        assert (code, err) == (0, ""), out
+        assert re.search(r"1\.1 succeeded in .* s; 1\.1 is live", out)
+        assert re.search(r"1\.2 rolled_back in .* s; 1\.1 is live", out)
+        told = " ".join(out.split())
+        assert "shift_50 shop weights: 80 % 1.0, 20 % 1.1 → 50 % 1.0, 50 % 1.1" in told
+        assert "↩ shift_20 shop weights: 80 % 1.1, 20 % 1.2 → 100 % 1.1" in told
+
+    def test_answers_every_request(self, rolled_out: tuple[int, str, str, Path]) -> None:
+        """While the good release went out no request failed; of the broken one a few did."""
+        out = rolled_out[1]
+        good, bad = re.findall(r"while 1\.\d went out .* (\d+) failed\n", out)
+
+        assert int(good) == 0 < int(bad)
+
+    def test_fits_the_terminal(self, rolled_out: tuple[int, str, str, Path]) -> None:
+        """Everything before the audit trail fits 80 columns."""
+        told = rolled_out[1].partition("Audit trail")[0]
+
+        assert max(map(len, told.splitlines())) <= 80
+
+    def test_leaves_nothing(self, rolled_out: tuple[int, str, str, Path]) -> None:
+        """No process and no directory is left."""
+        temporary = rolled_out[3]
+
+        assert commands(temporary) == []
+        assert list(temporary.iterdir()) == []
+
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+    def test_is_interrupted(self, signum: signal.Signals, tmp_path: Path) -> None:
+        """However it is ended in the middle of a rollout, no process outlives it."""
+        process = start_demo(tmp_path, "canary")
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "shift_20" in line:
+                process.send_signal(signum)
+                break
+        assert commands(tmp_path) != []
+        process.communicate(timeout=PATIENCE_S)
+
+        async def nothing_runs() -> bool:
+            return commands(tmp_path) == []
+
+        gone = probes.Callable(nothing_runs, name="nothing runs")
+        asyncio.run(pyflow.poll(gone, backoff="20ms", timeout="30s"))
+        assert signum == signal.SIGKILL or list(tmp_path.iterdir()) == []

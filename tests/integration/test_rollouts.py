@@ -15,18 +15,20 @@ import pytest
 
 import pyflow
 from pyflow import probes
-from pyflow.analysis import Compare, Sequential, replay
-from pyflow.metrics import HAProxyStats
+from pyflow.analysis import Compare, Sequential, extend, replay
+from pyflow.metrics import HAProxyStats, MetricProbe, Prometheus
 from pyflow.platforms import LocalProcesses
 from pyflow.routers import HAProxy
 from pyflow.strategies import Step, blue_green, canary
 from support import shop_deployment
 from support.load import Answers, load, measure
 from support.proxies import HAProxyServer, run
+from support.servers import prometheus
 
 pytestmark = pytest.mark.integration
 
 RPS = 100
+SCRAPED = "count(haproxy_server_http_responses_total)"
 TESTS = Path(__file__).parents[1]
 BACKOFF = shop_deployment.BACKOFF
 
@@ -189,33 +191,57 @@ class TestCanary:
         queries = ("errors $version-*", "requests $version-*")
         return Compare(source, *queries, judge_with=Sequential(), **{**given, **options})
 
-    def test_is_judged_by_the_proxy(self, shop: Shop) -> None:
-        """The sequential judge finds on HAProxy's own counters that 20 % fail, long before the bake is over."""
+    def scraped(self, url: str) -> Compare:
+        """Return the comparison of the same counters by what a Prometheus has scraped of them."""
+        return Compare(
+            Prometheus(url, step="250ms"),
+            'sum(haproxy_server_http_responses_total{server=~"$version-.*", code="5xx"})',
+            'sum(haproxy_server_http_responses_total{server=~"$version-.*"})',
+            max_increase=0.05,
+            interval="1s",
+            judge_with=Sequential(),
+            no_data=extend("30s"),  # it has to scrape the new servers first
+            name="errors",
+        )
+
+    def loses_no_more_than_its_share(self, shop: Shop, errors: Compare) -> pyflow.Result:
+        """Roll a version out that fails 20 % of its requests, and check what that costs."""
         share, failing = 0.2, 0.2
+        results: list[pyflow.Result] = []
 
         async def deploy(answers: Answers) -> None:
             given: dict[str, Any] = {"steps": [share * 100, 100], "bake": "5m"}
             workflow = canary(
-                "shop",
-                "2.0bad",
-                **shop.ports,
-                **given,
-                checks=[self.compare(shop)],
-                backoff=BACKOFF,
+                "shop", "2.0bad", **shop.ports, **given, checks=[errors], backoff=BACKOFF
             )
             with pyflow.Engine() as engine:
-                result = await engine.run(workflow)
-            assert result.status == "rolled_back", result.error
-            assert "errors: fail: the canary is" in str(result.error)
-            assert result.metrics.wall_s < 60
-            assert all(one.is_same for one in replay(result.audit_trail))
+                results.append(await engine.run(workflow))
 
         answers = asyncio.run(shop.under_load(deploy))
 
+        [result] = results
+        assert result.status == "rolled_back", result.error
+        assert "errors: fail: the canary is" in str(result.error)
+        assert result.metrics.wall_s < 60
+        assert all(one.is_same for one in replay(result.audit_trail))
         allowed = share * failing * answers.requests
         assert 0 < len(answers.failures) <= allowed + 3 * allowed**0.5
         assert asyncio.run(shop.versions()) == {"1.0": 2}
         assert asyncio.run(shop.router.weights("shop")) == {"1.0": 100.0}
+        return result
+
+    def test_is_judged_by_the_proxy(self, shop: Shop) -> None:
+        """The sequential judge finds on HAProxy's own counters that 20 % fail, long before the bake is over."""
+        self.loses_no_more_than_its_share(shop, self.compare(shop))
+
+    def test_is_judged_by_prometheus(self, shop: Shop, tmp_path: Path) -> None:
+        """The same is found by a Prometheus that scrapes HAProxy, as soon as it has scraped enough."""
+        with prometheus(tmp_path, shop.server.counters) as (url, _):
+            scrapes = MetricProbe(Prometheus(url, step="250ms"), SCRAPED, above=0, window="2s")
+            asyncio.run(pyflow.poll(scrapes, backoff="100ms", timeout="30s"))
+            result = self.loses_no_more_than_its_share(shop, self.scraped(url))
+
+        assert result.metrics.wall_s < 30
 
     def test_lets_a_good_version_through(self, shop: Shop) -> None:
         """A version that is no worse passes by the same judge, and no request fails."""

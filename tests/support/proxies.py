@@ -85,6 +85,9 @@ defaults
 frontend door
     bind 127.0.0.1:{port}
     default_backend shop
+frontend counters
+    bind 127.0.0.1:{counters}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
 backend shop
     balance roundrobin
 {servers}
@@ -96,9 +99,10 @@ class HAProxyServer(Proxy):
 
     def __init__(self, root: Path, servers: dict[str, int] | None = None) -> None:
         self.socket = root / "admin.sock"
-        self.admin, port = free_port(), free_port()
+        self.admin, self.counters, port = free_port(), free_port(), free_port()
         lines = [f"    server {n} 127.0.0.1:{p} weight 0" for n, p in (servers or {}).items()]
-        text = HAPROXY.format(root=root, port=port, admin=self.admin, servers="\n".join(lines))
+        ports = {"port": port, "admin": self.admin, "counters": self.counters}
+        text = HAPROXY.format(root=root, **ports, servers="\n".join(lines))
         (root / "haproxy.cfg").write_text(text)
         binary = program("haproxy", "haproxy")
         super().__init__([binary, "-db", "-q", "-f", str(root / "haproxy.cfg")], port)

@@ -6,8 +6,9 @@ Every one of them keeps the contract of `pyflow.protocols.Platform`, which
 
 from pyflow.platforms.commands import Commands
 from pyflow.platforms.docker import Docker
+from pyflow.platforms.ecs import ECS
 from pyflow.platforms.local_processes import LocalProcesses
 from pyflow.platforms.ssh import SSH
 from pyflow.platforms.symlink import Symlink
 
-__all__ = ["SSH", "Commands", "Docker", "LocalProcesses", "Symlink"]
+__all__ = ["ECS", "SSH", "Commands", "Docker", "LocalProcesses", "Symlink"]

@@ -25,6 +25,8 @@ class Commands:
     """A `Platform` made of two commands: one that shows instances, and one that scales.
 
     ``{service}``, ``{version}`` and ``{instances}`` stand for what is asked.
+    *scale* is such a list, or a function of service, version and instances that
+    returns the command, for tools that have one to add and another to remove.
     No shell is used. A command that does not end with 0 has failed, and what
     it said is in the error; `scale` has to be safe to run again.
 
@@ -41,7 +43,7 @@ class Commands:
         self,
         *,
         observe: Sequence[str],
-        scale: Sequence[str],
+        scale: Sequence[str] | Callable[[str, str, int], Sequence[str]],
         parse: Parse | None = None,
         env: Mapping[str, str] | None = None,
         timeout: Span = "1m",
@@ -54,13 +56,13 @@ class Commands:
         if problems:
             raise DefinitionError("Commands", problems)
         self._observe = tuple(observe)
-        self._scale = tuple(scale)
+        self._scale = scale if callable(scale) else tuple(scale)
         self._parse = parse or _instances
         self._env = env
         self._timeout_s = seconds(timeout, what="Commands(timeout=)")
 
     def __repr__(self) -> str:
-        return f"Commands({self._scale[0]!r})"
+        return f"Commands({self._observe[0]!r})"
 
     async def observe(self, service: str, /) -> ServiceState:
         """Return what the command shows.
@@ -69,7 +71,7 @@ class Commands:
             PlatformError: It failed, or what it wrote cannot be read.
         """
         check_scale(service)
-        text = await self._call(service, self._observe, {"service": service})
+        text = await self._call(service, filled(self._observe, {"service": service}))
         try:
             instances = tuple(sorted(self._parse(text), key=lambda i: (i.version, i.id)))
         except Exception as error:
@@ -89,11 +91,15 @@ class Commands:
         """
         check_scale(service, version, instances)
         values = {"service": service, "version": version, "instances": instances}
-        await self._call(service, self._scale, values)
+        if callable(self._scale):
+            argv = self._scale(service, version, instances)
+        else:
+            argv = filled(self._scale, values)
+        await self._call(service, argv)
 
-    async def _call(self, service: str, argv: Sequence[str], values: Mapping[str, object]) -> str:
+    async def _call(self, service: str, argv: Sequence[str]) -> str:
         try:
-            done = await call(filled(argv, values), timeout=self._timeout_s, env=self._env)
+            done = await call(argv, timeout=self._timeout_s, env=self._env)
             return done.check().stdout
         except CommandFailed as error:
             raise PlatformError(service, str(error)) from error
