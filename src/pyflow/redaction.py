@@ -15,12 +15,17 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from pyflow.errors import SecretError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["encoded_forms", "weakness"]
+__all__ = ["MASK", "Revealable", "encoded_forms", "protectable", "weakness"]
+
+MASK = "***"
+"""What stands in the place of a secret."""
 
 CHARS_MIN = 6
 CHARS_MAX = 65_536
@@ -69,6 +74,27 @@ def weakness(value: object) -> str | None:
     elif any("\ud800" <= char <= "\udfff" for char in core):
         reason = "the value is not valid Unicode text; give bytes such as a binary key as base64"
     return reason
+
+
+@runtime_checkable
+class Revealable(Protocol):
+    """**Protocol:** a value that stays hidden until it is asked for by name, such as a `Secret`."""
+
+    def reveal(self) -> str:
+        """Return the plain value."""
+        ...
+
+
+def protectable(subject: str, value: object) -> str:
+    """Return *value*, if it can be hidden.
+
+    Raises:
+        SecretError: It cannot; names *subject*, and never shows the value.
+    """
+    reason = weakness(value)
+    if reason is not None:
+        raise SecretError(f"{subject}: {reason}")
+    return cast("str", value)
 
 
 def encoded_forms(value: str) -> frozenset[str]:
