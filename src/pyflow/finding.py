@@ -136,7 +136,9 @@ class Forms:
         whole = text[:end]
         plain = _bare(whole)
         begins = self._tail(plain)
-        if begins < len(plain):
+        if len(plain) == len(whole):
+            end = begins
+        elif begins < len(plain):
             end = _restored(whole, [(begins, begins + 1)])[0][0]
         if self._as_is or "\x1b" in whole:
             end = min(end, self._tail(whole))
@@ -190,13 +192,16 @@ class Forms:
         begin, openings = max(0, size - self.longest + 1), self._openings
         if self._inside is not None and text[-BLOCK:] not in self._inside and size >= BLOCK:
             begin = max(begin, size - BLOCK + 1)  # where a string goes on, it holds what ends here
-        whole = [at for at in range(begin, size - BLOCK + 1) if text[at : at + BLOCK] in openings]
-        for at in (*whole, *range(max(begin, size - BLOCK + 1), size)):
-            part = text[at:]
-            near = bisect.bisect_left(self._sorted, part)
-            if near < len(self._sorted) and self._sorted[near].startswith(part):
+        for at in range(begin, size):
+            part = text[at : at + BLOCK]
+            if (len(part) < BLOCK or part in openings) and self._opens(text[at:]):
                 return at
         return size
+
+    def _opens(self, part: str) -> bool:
+        """Whether some string begins with *part*."""
+        near = bisect.bisect_left(self._sorted, part)
+        return near < len(self._sorted) and self._sorted[near].startswith(part)
 
 
 def _file(data: bytes, traces: dict[int, tuple[tuple[bytes, int], ...]]) -> None:

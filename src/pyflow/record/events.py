@@ -767,6 +767,7 @@ FREE_TEXT = frozenset(
     {
         "after",
         "before",
+        "by",
         "comment",
         "data",
         "detail",

@@ -93,6 +93,7 @@ class Driver:
             executor=caller.executor,
             post=self.post,
             settle=self.settle,
+            redactor=redactor,
         )
         self.worker = Worker(
             machine.state,
