@@ -24,6 +24,7 @@ ROOMS = [
             "redaction",
             "finding",
             "redactor",
+            "providers",
             "secrets",
             "messages",
             "protocols",

@@ -17,15 +17,18 @@ import hmac
 import inspect
 import os
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, final
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast, final
 
 from pyflow.errors import SecretError, shown
-from pyflow.redaction import CHARS_MAX, MASK, protectable
+from pyflow.providers import command_text, file_text, variable_text
+from pyflow.redaction import MASK, protectable
 from pyflow.redactor import Redactor
+from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["MASK", "Redactor", "Secret"]
 
@@ -79,16 +82,7 @@ class Secret:
                 "Secret.from_env(): the argument holds '='; give the variable's name, not its value"
             )
 
-        def fetch() -> str:
-            value = os.environ.get(variable)
-            if value is None:
-                raise SecretError(
-                    f"secret env:{variable}: the environment variable is not set; "
-                    f"set {variable} where this process starts"
-                )
-            return value
-
-        return cls._lazy(f"env:{variable}", fetch)
+        return cls._lazy(f"env:{variable}", lambda: variable_text(variable))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Secret:
@@ -98,7 +92,47 @@ class Secret:
         several lines, such as a private key, is kept to the letter.
         """
         place = _checked(os.fspath(path), what="Secret.from_file()")
-        return cls._lazy(f"file:{place}", lambda: _file_text(place))
+        return cls._lazy(f"file:{place}", lambda: file_text(place))
+
+    @classmethod
+    def from_command(
+        cls,
+        argv: Sequence[str],
+        *,
+        name: str | None = None,
+        env: Mapping[str, Secret | str] | None = None,
+        timeout: Span = "15s",
+    ) -> Secret:
+        """Return a secret that a program writes to its standard output when it is needed.
+
+        It is called without a shell, with nothing to read. The line break that
+        ends an output of one line is left out. Errors show neither its output
+        nor its arguments, and the record holds *name* alone: a run that is
+        resumed has to be given the secret again, which calls the program anew.
+
+        Args:
+            argv: The program and its arguments, one by one. Everybody on the
+                machine can read them, so no secret is among them.
+            name: What errors and the record call it; the program's name unless given.
+            env: Environment variables besides this process's own; a value may
+                be a `Secret`.
+            timeout: Span from start to end; then its process group is killed.
+
+        Raises:
+            SecretError: An argument cannot be used.
+            DefinitionError: *timeout* is no span.
+        """
+        call = _checked_argv(argv)
+        reference = (
+            f"command:{_checked(name or PurePath(call[0]).name, what='from_command(name=)')}"
+        )
+        extra = _checked_env(env)
+        timeout_s = seconds(timeout, what="Secret.from_command(timeout=)")
+        subject = f"secret {reference}"
+        return cls._lazy(
+            reference,
+            lambda: command_text(call, subject=subject, env=extra, timeout_s=timeout_s),
+        )
 
     @classmethod
     def from_provider(cls, fetch: Callable[[], str], *, name: str) -> Secret:
@@ -203,24 +237,34 @@ def _checked(name: object, *, what: str) -> str:
     return name
 
 
-def _file_text(place: str) -> str:
-    try:
-        with Path(place).open("rb") as file:
-            data = file.read(4 * CHARS_MAX + 1)  # UTF-8 takes at most four bytes a character
-    except OSError as error:
+def _checked_argv(argv: object) -> tuple[str, ...]:
+    parts = tuple(cast("Sequence[object]", argv)) if isinstance(argv, (list, tuple)) else ()
+    if parts and all(isinstance(part, str) and "\0" not in part for part in parts) and parts[0]:
+        return cast("tuple[str, ...]", parts)
+    # It is not shown: what was put there by mistake may be the value.
+    hint = "a Secret goes into env=, where nobody reads it; " if _has_secret(parts) else ""
+    raise SecretError(
+        f"Secret.from_command(): {hint}give the program and its arguments as a list of texts, "
+        "such as ['vault', 'kv', 'get', '-field=token', 'secret/shop']; no shell is used"
+    )
+
+
+def _has_secret(parts: Sequence[object]) -> bool:
+    return any(isinstance(part, Secret) for part in parts)
+
+
+def _checked_env(env: object) -> dict[str, Secret | str]:
+    pairs = cast("dict[object, object]", dict(env) if isinstance(env, Mapping) else {})  # pyright: ignore[reportUnknownArgumentType]
+    usable = env is None or isinstance(env, Mapping)
+    for variable, value in pairs.items():
+        named = isinstance(variable, str) and variable and not set("=\0") & set(variable)
+        plain = isinstance(value, Secret) or (isinstance(value, str) and "\0" not in value)
+        usable = bool(usable and named and plain)
+    if not usable:
         raise SecretError(
-            f"secret file:{place}: {error.strerror or type(error).__name__}; "
-            "check that the file is there and that this process may read it"
-        ) from error
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        # Not chained: the error holds the content of the file.
-        raise SecretError(
-            f"secret file:{place}: the content is not UTF-8; store a binary key as base64"
-        ) from None
-    lines = text.splitlines()
-    return lines[0] if len(lines) == 1 else text
+            "Secret.from_command(env=): give a dict of variables' names and texts or Secrets"
+        )
+    return cast("dict[str, Secret | str]", pairs)
 
 
 def _once(fetch: Callable[[], str]) -> Callable[[], str]:
