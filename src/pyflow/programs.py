@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pyflow.errors import CommandFailed
+from pyflow.finding import CUT
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Finished:
         """
         if self.code == 0:
             return self
-        said = (self.stderr.strip() or self.stdout.strip())[-SAID_CHARS_MAX:]
+        said = self.stderr.strip() or self.stdout.strip()
+        if len(said) > SAID_CHARS_MAX:
+            said = CUT + said[-SAID_CHARS_MAX:]  # the sign has half a secret masked
         raise CommandFailed(
             self.program, f"ended with code {self.code}", code=self.code, output=said
         )

@@ -31,6 +31,7 @@ MASK = "***"
 CHARS_MIN = 6
 CHARS_MAX = 65_536
 LINES_MAX = 1_000
+PATH_CHARS_MIN = 16
 
 # fmt: off
 ORDINARY = frozenset({
@@ -103,7 +104,8 @@ def encoded_forms(value: str) -> frozenset[str]:
     """Return every form in which *value*, or a telling part of it, is looked for.
 
     Parts are each line of a text of several lines (with either line break),
-    the credentials in a URL, and the token of an ``Authorization`` header.
+    the credentials in a URL, or its path and query where it has none, and the
+    token of an ``Authorization`` header.
     Each part comes raw and as JSON, repr, HTML, shell, SQL, URL, CI command,
     quoted-printable, hex, base32 and base64.
     """
@@ -131,8 +133,15 @@ def _credentials(value: str) -> list[str]:
         url = urlsplit(value)
     except ValueError:
         return []
-    found = url.password or url.username or ""
-    return [found, unquote(found)]
+    found = url.password or url.username
+    if found:
+        return [found, unquote(found)]
+    if url.scheme not in ("http", "https"):
+        return []
+    # The path of a webhook is its credential, and pages that say "not found" repeat it.
+    path = f"{url.path}?{url.query}" if url.query else url.path
+    parts = [path, url.path, url.path.rpartition("/")[2], *re.split("[&=]", url.query)]
+    return [part for part in parts if len(part) >= PATH_CHARS_MIN]
 
 
 def _renderings(text: str) -> Iterator[str]:

@@ -16,11 +16,11 @@ from pyflow.finding import Forms
 from pyflow.redaction import MASK, Revealable, encoded_forms, protectable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyflow.protocols import JSON
 
-__all__ = ["RedactedStream", "Redactor"]
+__all__ = ["RedactedStream", "Redactor", "hidden"]
 
 NUMBER_CHARS = "0123456789.+-eE"
 HELD_CHARS_MAX = 65_536
@@ -209,6 +209,21 @@ class RedactedStream:
         self._held = self._held[end:]
         self._covered = place - end
         return "".join(pieces)
+
+
+def hidden(text: str, values: Iterable[object]) -> str:
+    """Return *text* without those of *values* that are secrets: what was sent may be echoed.
+
+    One that cannot be fetched was not sent, and is passed over.
+    """
+    redactor = Redactor()
+    for value in values:
+        if isinstance(value, Revealable):
+            try:
+                redactor.register(value)
+            except SecretError:
+                continue
+    return redactor.redact(text)
 
 
 def _masked(text: str, spans: list[tuple[int, int]]) -> str:

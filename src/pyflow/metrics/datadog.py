@@ -21,6 +21,7 @@ from pyflow.metrics._series import (
 )
 from pyflow.net.http import request
 from pyflow.probes._checks import one_line, refuse, span_problems
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -150,7 +151,7 @@ class Datadog:
             return body
         errors: Any = body.get("errors") or ([body["error"]] if body.get("error") else None)
         said = response.text if errors is None else "; ".join(map(str, errors))
-        reason = f"it answered {response.status}: {one_line(said)}"
+        reason = f"it answered {response.status}: {one_line(hidden(said, self._headers.values()))}"
         if response.status == 429:
             reset = response.headers.get("x-ratelimit-reset", "?")
             reason += f"; the limit is lifted in {one_line(reset)} s"

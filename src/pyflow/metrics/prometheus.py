@@ -24,6 +24,7 @@ from pyflow.net.http import request
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import one_line, refuse, span_problems, text_problems, unknown
 from pyflow.protocols import Clock, Reading
+from pyflow.redactor import hidden
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -188,11 +189,16 @@ class Prometheus:
             body = None
         if isinstance(body, dict) and cast("dict[str, Any]", body).get("status") == "success":
             return cast("dict[str, Any]", body)
+        sent = (self.headers or {}).values()
         if isinstance(body, dict) and "error" in body:
             said = cast("dict[str, Any]", body)
-            reason = f"{said.get('errorType', 'error')}: {one_line(str(said['error']))}"
+            reason = (
+                f"{said.get('errorType', 'error')}: {one_line(hidden(str(said['error']), sent))}"
+            )
         else:
-            reason = f"it answered {response.status} {one_line(response.text)}".rstrip()
+            reason = (
+                f"it answered {response.status} {one_line(hidden(response.text, sent))}".rstrip()
+            )
         raise MetricError(repr(self), query, reason)
 
 

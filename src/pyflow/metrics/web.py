@@ -21,6 +21,7 @@ from pyflow.metrics._series import (
 from pyflow.net.http import request
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     import ssl
@@ -153,7 +154,7 @@ class Web:
             )
             if answer.status == 200:
                 return answer.json()
-            reason = f"it answered {answer.status} {one_line(answer.text)}".rstrip()
+            reason = f"it answered {answer.status} {one_line(hidden(answer.text, (self.headers or {}).values()))}".rstrip()
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         raise MetricError(repr(self), query, reason)
