@@ -56,7 +56,7 @@ class Finished:
             return self
         said = self.stderr.strip() or self.stdout.strip()
         if len(said) > SAID_CHARS_MAX:
-            said = CUT + said[-SAID_CHARS_MAX:]  # the sign has half a secret masked
+            said = CUT + said[1 - SAID_CHARS_MAX :]  # the sign has half a secret masked
         raise CommandFailed(
             self.program, f"ended with code {self.code}", code=self.code, output=said
         )

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import subprocess
-import time
+import threading
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -79,47 +79,46 @@ def command_text(
             f"{subject}: {program} could not be started: {error.strerror}; "
             "check that it is installed and on PATH"
         ) from None  # the error holds all arguments
+    data, over = bytearray(), threading.Event()
+    reader = threading.Thread(target=_read, args=(process, data, over), daemon=True)
+    reader.start()
     try:
-        data = _output(process, time.monotonic() + timeout_s)
+        reader.join(timeout_s)
+        late = reader.is_alive()
     finally:
+        over.set()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-    if data is None:
+        reader.join()
+    if late:
         raise SecretError(f"{subject}: {program} did not end within {timeout_s:g} s; see why")
     if len(data) <= BYTES_MAX and code != 0:
         raise SecretError(
             f"{subject}: {program} ended with code {code}; what it said is not shown, "
             "because it may hold the value: call it by hand"
         )
-    return _text(data, subject)
+    return _text(bytes(data), subject)
 
 
-def _output(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-    """Return what *process* says, or a little more than is allowed; None if it does not end."""
+def _read(process: subprocess.Popen[bytes], data: bytearray, over: threading.Event) -> None:
+    """Put what *process* says into *data*, or a little more than is allowed, until it has ended."""
     assert process.stdout is not None
-    pipe, data, ended = process.stdout.fileno(), bytearray(), False
-    while len(data) <= BYTES_MAX:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            return None
-        if select.select([pipe], [], [], 0 if ended else min(left_s, LOOK_S))[0]:
-            part = os.read(pipe, READ_BYTES)
-            data += part
-            if not part:
-                break
-        elif ended:  # something that it has left behind keeps the pipe open
-            return bytes(data)
-        ended = process.poll() is not None
-    else:
-        return bytes(data)
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return None
-    return bytes(data)
+    with process.stdout as pipe:
+        ended = False
+        while len(data) <= BYTES_MAX and not over.is_set():
+            if select.select([pipe], [], [], 0 if ended else LOOK_S)[0]:
+                part = os.read(pipe.fileno(), READ_BYTES)
+                data += part
+                if not part:
+                    break
+            elif ended:  # something that it has left behind keeps the pipe open
+                return
+            ended = process.poll() is not None
+    while len(data) <= BYTES_MAX and not over.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_S)
+            return
 
 
 def _plain(value: Revealable | str) -> str:
