@@ -602,6 +602,24 @@ class TestEncodedForms:
         """The credentials within a URL or a header are hidden on their own as well."""
         assert inner <= encoded_forms(value)
 
+    @pytest.mark.parametrize(
+        "form",
+        ["/services/T0/B0/XyZ0123456789abcd", "XyZ0123456789abcd", "sig=0123456789abcdef"],
+    )
+    def test_path_of_a_webhook(self, form: str) -> None:
+        """The path of a URL without credentials is one, and so is what it ends with."""
+        url = "https://hooks.example/services/T0/B0/XyZ0123456789abcd?sig=0123456789abcdef"
+
+        assert form in encoded_forms(url) or form.removeprefix("sig=") in encoded_forms(url)
+        assert "/services/T0/B0/XyZ0123456789abcd?sig=0123456789abcdef" in encoded_forms(url)
+
+    @pytest.mark.parametrize(
+        "value", ["https://shop.example/production", "redis://cache.example/a-very-long-path-of-it"]
+    )
+    def test_no_path(self, value: str) -> None:
+        """A path that is short, or no web page's, is a word like any other."""
+        assert not [form for form in encoded_forms(value) if form.startswith("/")]
+
     @pytest.mark.parametrize("value", ["https://a:pw@host/", "https://[broken/path", "token only"])
     def test_nothing_weak_inside(self, value: str) -> None:
         """A credential too short to be hidden does not become a form."""

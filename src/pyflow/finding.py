@@ -199,8 +199,8 @@ class Forms:
         return size
 
     def _opens(self, part: str) -> bool:
-        """Whether some string begins with *part*."""
-        near = bisect.bisect_left(self._sorted, part)
+        """Whether some string begins with *part*, and goes on."""
+        near = bisect.bisect_right(self._sorted, part)
         return near < len(self._sorted) and self._sorted[near].startswith(part)
 
 
