@@ -138,14 +138,24 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """End the group of *process*, if anything of it still runs."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
+        # What is full of output is read on: asyncio sees a program's end once its pipes are empty.
+        emptying = [asyncio.create_task(_empty(s)) for s in (process.stdout, process.stderr)]
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 await process.wait()
+        for task in emptying:
+            task.cancel()
+        await asyncio.gather(*emptying, return_exceptions=True)
     _signal_group(process.pid, signal.SIGKILL)
     await process.wait()
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()  # a grandchild may hold the pipes open
+
+
+async def _empty(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(READ_BYTES):
+        pass
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

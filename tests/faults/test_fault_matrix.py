@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
+import pyflow
+from pyflow.notifiers import Route
+from pyflow.protocols import Notifier
 from pyflow.testing.servers import HTTPServer, Reply
 from support.fake_http import closed_port
 from support.fault_matrix import (
+    CALLERS,
+    COMMAND_FAULTS,
     FAULTS,
+    GRACE_S,
+    MAKERS,
     NOTIFIERS,
     SILENT,
     SLACK_S,
@@ -19,6 +29,7 @@ from support.fault_matrix import (
     TIMEOUT_S,
     WORDS_CHARS_MAX,
     Place,
+    Seen,
     measured,
 )
 
@@ -121,3 +132,70 @@ class TestNotifiers:
 
         assert seen.doubt
         assert "may have arrived" in seen.words
+
+
+@pytest.mark.parametrize("name", CALLERS)
+@pytest.mark.parametrize("fault", COMMAND_FAULTS)
+class TestPrograms:
+    def test_fault(self, name: str, fault: str) -> None:
+        """Whatever a program does, calling it ends in time, raises nothing, and is no false success."""
+
+        async def run() -> tuple[Seen, float]:
+            now = asyncio.get_running_loop().time
+            began = now()
+            return await CALLERS[name](COMMAND_FAULTS[fault]), now() - began
+
+        seen, took_s = asyncio.run(run())
+
+        stubborn = GRACE_S if fault == "ignores TERM" else 0.0
+        assert took_s <= TIMEOUT_S + SLACK_S + stubborn
+        assert not seen.good
+        assert seen.words.isprintable()
+
+
+@pytest.fixture
+def unfit() -> Generator[dict[str, HTTPServer]]:
+    """A server for each notifier of the matrix."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(SUBJECTS[name].server()) for name in (*NOTIFIERS, "email")}
+
+
+def deployment(*, fails: bool) -> pyflow.Workflow:
+    """Return a workflow that succeeds, or that is rolled back."""
+    workflow = pyflow.Workflow("shop")
+    workflow.add_task("deploy", lambda: 1)
+    workflow.add_task("check", (lambda: 1 / 0) if fails else (lambda: 2), depends_on=["deploy"])
+    workflow.add_recovery("deploy", lambda: None)
+    return workflow
+
+
+class TestRuns:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_unchanged(self, unfit: dict[str, HTTPServer], fault: str) -> None:
+        """Whatever happens to all notifiers at once, a run ends as it would without, and as soon."""
+        routes = [
+            Route(made(name, server), name=name.replace(" ", "-"), timeout=TIMEOUT_S)
+            for name, server in unfit.items()
+        ]
+        for server in unfit.values():
+            server.always(FAULTS[fault])
+        fails = len(fault) % 2 == 0
+        alone = pyflow.Engine(seed=1).execute(deployment(fails=fails))
+
+        with pyflow.Engine(notifiers=routes, drain=0, seed=1) as engine:
+            result = engine.execute(deployment(fails=fails))
+
+        assert (result.status, kinds(result)) == (alone.status, kinds(alone))
+        assert str(result.error) == str(alone.error)
+        trail = result.audit_trail
+        assert (trail[-1].at - trail[0].at).total_seconds() < TIMEOUT_S
+
+
+def made(name: str, server: HTTPServer) -> Notifier:
+    """Return the notifier *name* of the matrix, in front of *server*."""
+    return MAKERS[name](Place(server.port))
+
+
+def kinds(result: pyflow.Result) -> list[str]:
+    """Return what is on the record of a run, by kind."""
+    return [record.kind for record in result.audit_trail]

@@ -15,13 +15,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from pyflow.errors import PyflowError
+from pyflow.errors import CommandFailed, PyflowError, SecretError
 from pyflow.messages import Attempt, Delivery
 from pyflow.metrics import Datadog, HAProxyStats, Prometheus, Web
 from pyflow.net.http import request
 from pyflow.notifiers import Email, PagerDuty, Slack, Teams, Webhook
-from pyflow.probes import HTTP, TCP
+from pyflow.probes import HTTP, TCP, Command
+from pyflow.programs import call
 from pyflow.protocols import MetricSource, Notifier, Probe
+from pyflow.secrets import Secret
 from pyflow.testing.servers import Drip, Endless, Hang, HTTPServer, Raw, Reply, Reset, Step
 from pyflow.testing.servers.http import play
 from support.notices import message
@@ -267,14 +269,21 @@ NOTIFIERS: dict[str, tuple[Callable[[Place], Notifier], Step, Judges]] = {
 }
 """The notifiers that speak HTTP: how to make one, what a healthy service says, what it looks at."""
 
+
+def _mail(at: Place) -> Notifier:
+    return Email(at.host, port=at.port, sender="a@h.example", to=["b@h.example"], security="none")
+
+
+MAKERS: dict[str, Callable[[Place], Notifier]] = {
+    **{name: make for name, (make, _, _) in NOTIFIERS.items()},
+    "email": _mail,
+}
+"""How to make each notifier that asks a service."""
+
 SUBJECTS: dict[str, Subject] = {
     **{name: Subject(notifier(make), well, of) for name, (make, well, of) in NOTIFIERS.items()},
     "email": Subject(
-        notifier(
-            lambda at: Email(
-                at.host, port=at.port, sender="a@h.example", to=["b@h.example"], security="none"
-            )
-        ),
+        notifier(_mail),
         Raw(b"220 h\r\n250 h\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 taken\r\n221 bye\r\n"),
         speaks_first=False,
     ),
@@ -314,3 +323,63 @@ SUBJECTS: dict[str, Subject] = {
     "request": Subject(plain_request, Reply(200, "fine"), "status"),
 }
 """Everything that asks a service over the network."""
+
+COMMAND_FAULTS: dict[str, tuple[str, ...]] = {
+    "missing": ("/no/such/program",),
+    "not executable": ("/etc/hostname",),
+    "a directory": ("/",),
+    "hangs": ("/bin/sleep", "60"),
+    "ignores TERM": ("/bin/sh", "-c", "trap '' TERM; sleep 60 & wait; sleep 60"),
+    "hangs with its output closed": ("/bin/sh", "-c", "exec >&- 2>&-; sleep 60"),
+    "drips": ("/bin/sh", "-c", "while :; do printf x; sleep 0.02; done"),
+    "10 GB": ("/bin/sh", "-c", "exec head -c 10737418240 /dev/zero"),
+    "10 GB of errors": ("/bin/sh", "-c", "exec head -c 10737418240 /dev/zero >&2"),
+    "garbage": ("/bin/sh", "-c", "printf '\\377\\376\\000'; exit 1"),
+    "steers the terminal": ("/bin/sh", "-c", "printf '\\033[2J\\r\\n::error::x\\n'; exit 1"),
+    "killed": ("/bin/sh", "-c", "kill -9 $$"),
+    "segmentation fault": ("/bin/sh", "-c", "kill -11 $$"),
+    "fails": ("/bin/false",),
+    "fails with 255": ("/bin/sh", "-c", "exit 255"),
+    "leaves a child with the output": ("/bin/sh", "-c", "sleep 60 & exit 1"),
+}
+"""What a program does when it is called."""
+
+GRACE_S = 0.5
+"""How long a program has to end once it was told to: what ignores that is killed then."""
+
+CALLERS: dict[str, Callable[[tuple[str, ...]], Awaitable[Seen]]] = {}
+"""Everything that calls a program, and how."""
+
+
+def caller(name: str) -> Callable[[Any], Any]:
+    """Have a function take part as what calls programs."""
+
+    def take(ask: Any) -> Any:
+        CALLERS[name] = ask
+        return ask
+
+    return take
+
+
+@caller("probe Command")
+async def _command(argv: tuple[str, ...]) -> Seen:
+    reading = await Command(argv, timeout=TIMEOUT_S).read()
+    return Seen(reading.health == "healthy", str(reading.evidence.get("error", "")))
+
+
+@caller("call")
+async def _call(argv: tuple[str, ...]) -> Seen:
+    try:
+        (await call(argv, timeout=TIMEOUT_S)).check()
+    except CommandFailed as error:
+        return Seen(good=False, words=f"{error.program}: {error.reason}")
+    return Seen(good=True, words="")
+
+
+@caller("Secret.from_command")
+async def _secret(argv: tuple[str, ...]) -> Seen:
+    try:
+        await asyncio.to_thread(Secret.from_command(argv, timeout=TIMEOUT_S).reveal)
+    except SecretError as error:
+        return Seen(good=False, words=str(error))
+    return Seen(good=True, words="")
