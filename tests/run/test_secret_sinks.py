@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import pyflow
 from pyflow import Engine, Reading, Secret, Workflow
 from pyflow.notices.template import Template
@@ -192,3 +194,29 @@ class TestChildProcess:
         assert result.tasks["fail"].error is not None
         assert "***" in str(result.tasks["fail"].error)
         assert leaked(HASH.sub("", result.audit_trail.to_jsonl()), allowed=own) == []
+
+
+class TestWhatCannotBeMasked:
+    @pytest.mark.parametrize("isolation", [None, "process"])
+    def test_checkpoint(self, isolation: Any) -> None:
+        """A checkpoint with a secret in plain text fails the task: a resume could not give it back."""
+        workflow = Workflow("w", params={"token": Secret})
+        workflow.add_task("save", tasks.save_a_secret)
+
+        with Engine(isolation=isolation) as engine:
+            result = engine.execute(workflow, params={"token": Secret(SECRETS["github"])})
+
+        assert "checkpoint['***']: holds a secret" in str(result.error)
+        assert SECRETS["github"] not in result.audit_trail.to_jsonl()
+
+    def test_item_names(self) -> None:
+        """Items that hold a secret are numbered, so that they are told apart."""
+        workflow = Workflow("w", params={"hosts": ["eu-1", f"eu-{SECRETS['github']}"]})
+        workflow.add_map("ship", lambda item: None, over="hosts")
+
+        with Engine(secrets=[Secret(SECRETS["github"])]) as engine:
+            result = engine.execute(workflow)
+
+        names = result.audit_trail.query(kind="map_expanded")[0].data["names"]
+        assert names == ["ship[0]", "ship[1]"]
+        assert SECRETS["github"] not in result.audit_trail.to_jsonl()
