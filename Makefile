@@ -23,7 +23,7 @@ help:
 	@echo "make soak         ten times as many crashes, real and simulated"
 	@echo "make integration  the tests that need real servers"
 	@echo "make docs         reference pages and outputs taken from the code, examples run"
-	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, memory, import time"
+	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, redaction, memory, import time"
 	@echo "make check        lint and types alone"
 
 python:
@@ -83,6 +83,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/durable_runs.py
 	@$(BIN)/python benchmarks/strategies.py
 	@$(BIN)/python benchmarks/notices.py
+	@$(BIN)/python benchmarks/redaction.py
 	@$(BIN)/python benchmarks/analysis.py
 
 docs: $(READY)

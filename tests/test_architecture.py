@@ -16,7 +16,19 @@ SRC = Path(pyflow.__file__).parent
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 ROOMS = [
     (
-        *("errors", "frozen", "spans", "version", "redaction", "secrets", "messages", "protocols"),
+        *(
+            "errors",
+            "frozen",
+            "spans",
+            "version",
+            "redaction",
+            "finding",
+            "redactor",
+            "providers",
+            "secrets",
+            "messages",
+            "protocols",
+        ),
         *("net", "ci", "clock"),
     ),
     ("record", "define", "polling", "programs"),

@@ -8,14 +8,16 @@ import inspect
 import json
 import pickle
 import shlex
+import sys
 import threading
+import traceback
 import types
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
-from pyflow.errors import SecretError
+from pyflow.errors import DefinitionError, SecretError
 from pyflow.redaction import encoded_forms, weakness
 from pyflow.secrets import MASK, Redactor, Secret
 
@@ -277,6 +279,142 @@ class TestFromFile:
             Secret.from_file("")
 
 
+def printing(code: str, **options: Any) -> Secret:
+    """Return a secret that a Python program prints."""
+    return Secret.from_command([sys.executable, "-I", "-c", code], name="vault", **options)
+
+
+class TestFromCommand:
+    def test_fetches_once(self, tmp_path: Path) -> None:
+        """The program is called when the value is needed, and once."""
+        calls = tmp_path / "calls"
+        secret = printing(f"open({str(calls)!r}, 'a').write('x'); print({TOKEN!r})")
+        before = calls.exists()
+
+        values = {secret.reveal(), secret.reveal()}
+
+        assert (before, calls.read_text(), values) == (False, "x", {TOKEN})
+
+    @pytest.mark.parametrize("end", ["", "\\n", "\\r\\n"])
+    def test_leaves_out_the_last_line_break(self, end: str) -> None:
+        """The line break that ends a single line is no part of the secret."""
+        assert printing(f"import os; os.write(1, b'{TOKEN}{end}')").reveal() == TOKEN
+
+    def test_keeps_several_lines(self) -> None:
+        """A private key is kept to the letter."""
+        assert printing(f"print({KEY!r}, end='')").reveal() == KEY
+
+    def test_no_shell(self) -> None:
+        """Arguments reach the program as they are."""
+        assert Secret.from_command(["/bin/echo", "$HOME; `id` | *"]).reveal() == "$HOME; `id` | *"
+
+    def test_reference(self) -> None:
+        """The record holds a name, and never the arguments."""
+        assert Secret.from_command(["/usr/bin/vault", "read", "x"]).reference == "command:vault"
+        assert printing("").reference == "command:vault"
+        assert repr(printing("")) == "Secret('command:vault', ***)"
+
+    def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It has our environment, and what is given besides, secrets revealed."""
+        monkeypatch.setenv("PYFLOW_A", "from-us")
+        code = "import os; print(os.environ['PYFLOW_A'] + os.environ['PYFLOW_B'])"
+
+        assert printing(code, env={"PYFLOW_B": Secret(TOKEN)}).reveal() == f"from-us{TOKEN}"
+
+    def test_no_input(self) -> None:
+        """There is nothing to read, so nothing waits for a prompt."""
+        assert printing("import sys; print(repr(sys.stdin.read()) + 'nothing')").reveal() == (
+            "''nothing"
+        )
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            ("print({0!r}); raise SystemExit(3)", "python.* ended with code 3"),
+            ("import sys; sys.stderr.write({0!r}); sys.exit({0!r})", "ended with code 1"),
+            ("import os; print({0!r}, flush=True); os.kill(os.getpid(), 9)", "ended with code -9"),
+            ("pass", "the value is empty"),
+            ("import os; os.write(1, b'\\xff' + {0!r}.encode())", "not UTF-8"),
+            ("while True: print({0!r} * 1_000)", "more than 65,536 characters"),
+        ],
+    )
+    def test_failure(self, code: str, words: str) -> None:
+        """A program that fails is named, and nothing that it said is shown, nor its arguments."""
+        with pytest.raises(SecretError, match=f"secret command:vault: .*{words}") as caught:
+            printing(code.format(TOKEN)).reveal()
+
+        assert TOKEN not in "".join(traceback.format_exception(caught.value, chain=True))
+        assert "-I" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+    def test_timeout(self) -> None:
+        """One that takes too long is ended, with all that it has started."""
+        code = f"print({TOKEN!r}, flush=True); import time; time.sleep(60)"
+
+        with pytest.raises(SecretError, match=r"did not end within 0\.2 s") as caught:
+            printing(code, timeout=0.2).reveal()
+
+        assert TOKEN not in str(caught.value)
+
+    def test_closed_output(self) -> None:
+        """One that closes its output and goes on is ended as well."""
+        code = "import os, time; os.close(1); time.sleep(60)"
+
+        with pytest.raises(SecretError, match=r"did not end within 0\.3 s"):
+            printing(code, timeout=0.3).reveal()
+
+    def test_leaves_something_behind(self) -> None:
+        """What it leaves running neither delays the value nor survives it."""
+        shell = f"sleep 60 & echo {TOKEN}"
+
+        assert Secret.from_command(["/bin/sh", "-c", shell], timeout="50s").reveal() == TOKEN
+
+    def test_missing(self) -> None:
+        """A program that is not there is named; the next call tries again."""
+        secret = Secret.from_command(["/no/such/vault", TOKEN])
+
+        for _ in range(2):
+            with pytest.raises(SecretError, match="vault could not be started: No such") as caught:
+                secret.reveal()
+            assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"argv": TOKEN},
+            {"argv": []},
+            {"argv": [""]},
+            {"argv": ["vault", Secret(TOKEN)]},
+            {"argv": ["vault", 7]},
+            {"argv": ["vault", f"{TOKEN}\0"]},
+            {"argv": None},
+            {"argv": ["vault"], "env": TOKEN},
+            {"argv": ["vault"], "env": {"A=": TOKEN}},
+            {"argv": ["vault"], "env": {"A": 7}},
+            {"argv": ["vault"], "name": "a\nb"},
+        ],
+    )
+    def test_refuses(self, options: dict[str, Any]) -> None:
+        """What cannot be called is refused at once, and not shown."""
+        with pytest.raises(SecretError) as caught:
+            Secret.from_command(**options)
+
+        assert TOKEN not in str(caught.value)
+
+    def test_says_where_secrets_go(self) -> None:
+        """A secret among the arguments could be read by everybody on the machine."""
+        argv: Any = ["vault", Secret(TOKEN)]
+
+        with pytest.raises(SecretError, match="a Secret goes into env="):
+            Secret.from_command(argv)
+
+    @pytest.mark.parametrize("timeout", [0, -1, "soon"])
+    def test_refuses_bad_timeouts(self, timeout: Any) -> None:
+        """A timeout is a span."""
+        with pytest.raises(DefinitionError):
+            Secret.from_command(["vault"], timeout=timeout)
+
+
 class TestFromProvider:
     def test_fetches_once(self) -> None:
         """The provider is asked when the value is needed, and once."""
@@ -463,6 +601,24 @@ class TestEncodedForms:
     def test_credentials_inside(self, value: str, inner: set[str]) -> None:
         """The credentials within a URL or a header are hidden on their own as well."""
         assert inner <= encoded_forms(value)
+
+    @pytest.mark.parametrize(
+        "form",
+        ["/services/T0/B0/XyZ0123456789abcd", "XyZ0123456789abcd", "sig=0123456789abcdef"],
+    )
+    def test_path_of_a_webhook(self, form: str) -> None:
+        """The path of a URL without credentials is one, and so is what it ends with."""
+        url = "https://hooks.example/services/T0/B0/XyZ0123456789abcd?sig=0123456789abcdef"
+
+        assert form in encoded_forms(url) or form.removeprefix("sig=") in encoded_forms(url)
+        assert "/services/T0/B0/XyZ0123456789abcd?sig=0123456789abcdef" in encoded_forms(url)
+
+    @pytest.mark.parametrize(
+        "value", ["https://shop.example/production", "redis://cache.example/a-very-long-path-of-it"]
+    )
+    def test_no_path(self, value: str) -> None:
+        """A path that is short, or no web page's, is a word like any other."""
+        assert not [form for form in encoded_forms(value) if form.startswith("/")]
 
     @pytest.mark.parametrize("value", ["https://a:pw@host/", "https://[broken/path", "token only"])
     def test_nothing_weak_inside(self, value: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pyflow.errors import CommandFailed
+from pyflow.finding import CUT
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Finished:
         """
         if self.code == 0:
             return self
-        said = (self.stderr.strip() or self.stdout.strip())[-SAID_CHARS_MAX:]
+        said = self.stderr.strip() or self.stdout.strip()
+        if len(said) > SAID_CHARS_MAX:
+            said = CUT + said[1 - SAID_CHARS_MAX :]  # the sign has half a secret masked
         raise CommandFailed(
             self.program, f"ended with code {self.code}", code=self.code, output=said
         )
@@ -135,14 +138,24 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """End the group of *process*, if anything of it still runs."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
+        # What is full of output is read on: asyncio sees a program's end once its pipes are empty.
+        emptying = [asyncio.create_task(_empty(s)) for s in (process.stdout, process.stderr)]
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 await process.wait()
+        for task in emptying:
+            task.cancel()
+        await asyncio.gather(*emptying, return_exceptions=True)
     _signal_group(process.pid, signal.SIGKILL)
     await process.wait()
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()  # a grandchild may hold the pipes open
+
+
+async def _empty(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(READ_BYTES):
+        pass
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

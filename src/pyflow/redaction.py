@@ -5,9 +5,10 @@ trace or a base64 header. `encoded_forms` lists those renderings, so that
 finding a leak is a plain search for a few dozen strings.
 
 Known limits. A value that was changed in one of these ways is not recognised:
-upper-cased (or otherwise re-cased), reversed, spaced out, cut to a prefix,
-base85, UTF-16, compressed. The same holds for encryption, for hashes and for
-two encodings one over the other, JSON twice excepted.
+upper-cased (or otherwise re-cased), reversed, spaced out, cut to a prefix by
+somebody else, base85, UTF-16, compressed, or quoted-printable with a soft line
+break within it. The same holds for encryption, for hashes and for two
+encodings one over the other, JSON twice excepted.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from pyflow.errors import SecretError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["encoded_forms", "weakness"]
+__all__ = ["MASK", "Revealable", "encoded_forms", "protectable", "weakness"]
+
+MASK = "***"
+"""What stands in the place of a secret."""
 
 CHARS_MIN = 6
 CHARS_MAX = 65_536
 LINES_MAX = 1_000
+PATH_CHARS_MIN = 16
 
 # fmt: off
 ORDINARY = frozenset({
@@ -36,6 +43,7 @@ ORDINARY = frozenset({
 # fmt: on
 """Words that logs and records are full of: to hide them would hide the record."""
 
+PRINTABLE = frozenset(b"\t !\"#$%&'()*+,-./0123456789:;<>?@[\\]^_`{|}~" + bytes(range(65, 123)))
 ESCAPE = re.compile(r"%[0-9A-F]{2}")
 CREDENTIALS = re.compile(r"(?:[\w-]+:\s*)?(?:Bearer|Basic|Token)\s+(\S+)", re.IGNORECASE)
 
@@ -71,12 +79,35 @@ def weakness(value: object) -> str | None:
     return reason
 
 
+@runtime_checkable
+class Revealable(Protocol):
+    """**Protocol:** a value that stays hidden until it is asked for by name, such as a `Secret`."""
+
+    def reveal(self) -> str:
+        """Return the plain value."""
+        ...
+
+
+def protectable(subject: str, value: object) -> str:
+    """Return *value*, if it can be hidden.
+
+    Raises:
+        SecretError: It cannot; names *subject*, and never shows the value.
+    """
+    reason = weakness(value)
+    if reason is not None:
+        raise SecretError(f"{subject}: {reason}")
+    return cast("str", value)
+
+
 def encoded_forms(value: str) -> frozenset[str]:
     """Return every form in which *value*, or a telling part of it, is looked for.
 
     Parts are each line of a text of several lines (with either line break),
-    the credentials in a URL, and the token of an ``Authorization`` header.
-    Each part comes raw and as JSON, repr, HTML, shell, URL, hex, base32 and base64.
+    the credentials in a URL, or its path and query where it has none, and the
+    token of an ``Authorization`` header.
+    Each part comes raw and as JSON, repr, HTML, shell, SQL, URL, CI command,
+    quoted-printable, hex, base32 and base64.
     """
     return frozenset(form for part in _parts(value) for form in _renderings(part))
 
@@ -102,8 +133,15 @@ def _credentials(value: str) -> list[str]:
         url = urlsplit(value)
     except ValueError:
         return []
-    found = url.password or url.username or ""
-    return [found, unquote(found)]
+    found = url.password or url.username
+    if found:
+        return [found, unquote(found)]
+    if url.scheme not in ("http", "https"):
+        return []
+    # The path of a webhook is its credential, and pages that say "not found" repeat it.
+    path = f"{url.path}?{url.query}" if url.query else url.path
+    parts = [path, url.path, url.path.rpartition("/")[2], *re.split("[&=]", url.query)]
+    return [part for part in parts if len(part) >= PATH_CHARS_MIN]
 
 
 def _renderings(text: str) -> Iterator[str]:
@@ -113,7 +151,10 @@ def _renderings(text: str) -> Iterator[str]:
     yield from _as_html(text)
     yield from _in_shell(text)
     yield from _in_url(text)
+    yield from _doubled(text)
+    yield from _in_ci(text)
     data = text.encode()
+    yield _in_mail(data)
     yield data.hex()
     yield data.hex().upper()
     yield from _aligned(data, base64.b32encode, group=5, bits=5)
@@ -150,6 +191,7 @@ def _as_html(text: str) -> Iterator[str]:
     yield bare.replace('"', "&quot;")
     yield quoted
     yield quoted.replace("&#x27;", "&#39;")
+    yield quoted.replace("&#x27;", "&apos;")
     yield quoted.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
 
 
@@ -157,6 +199,26 @@ def _in_shell(text: str) -> Iterator[str]:
     # A single quote inside single quotes, as `shlex.quote` and as `bash -x` write it.
     yield text.replace("'", "'\"'\"'")
     yield text.replace("'", r"'\''")
+
+
+def _doubled(text: str) -> Iterator[str]:
+    # A quote inside quotes of its kind, as SQL, YAML, CSV and PowerShell write it.
+    yield text.replace("'", "''")
+    yield text.replace('"', '""')
+
+
+def _in_ci(text: str) -> Iterator[str]:
+    # In a workflow command of GitHub Actions: its text, and the value of a property.
+    message = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    yield message
+    yield message.replace(":", "%3A").replace(",", "%2C")
+
+
+def _in_mail(data: bytes) -> str:
+    # Quoted-printable (RFC 2045, section 6.7), before its lines are broken.
+    return "".join(
+        chr(byte) if byte in PRINTABLE or byte in b"\r\n" else f"={byte:02X}" for byte in data
+    )
 
 
 def _in_url(text: str) -> Iterator[str]:

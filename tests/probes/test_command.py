@@ -173,15 +173,15 @@ class TestCommand:
         assert reading.evidence["output"] == "caf\\xe9 \\x1b[31m\\x0dok\\x00\n"
 
     def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The environment is ours, or exactly the one given, with secrets revealed."""
+        """The environment is ours, or exactly the one given, with secrets revealed, and not shown."""
         monkeypatch.setenv("COLOUR", "green")
         env = {"TOKEN": Secret("s3cr3t-token", name="token"), "A": "b"}
 
         ours = shell('echo "$COLOUR"')
-        given = shell('echo "$COLOUR$TOKEN$A"', env=env)
+        given = shell('test "$TOKEN" = s3cr3t-token && echo "$COLOUR$TOKEN$A"', env=env)
 
         assert ours.evidence["output"] == "green\n"
-        assert given.evidence["output"] == "s3cr3t-tokenb\n"
+        assert given.evidence["output"] == "***b\n"
 
     def test_missing_secret(self) -> None:
         """A secret that cannot be fetched makes the reading unknown."""

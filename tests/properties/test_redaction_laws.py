@@ -181,6 +181,33 @@ class TestNothingSurvives:
         assert redactor.find(masked) is None
 
 
+class TestStreams:
+    @given(st.lists(SECRETS, min_size=1, max_size=3), st.data())
+    @SOME
+    def test_pieces(self, secrets: list[str], data: st.DataObject) -> None:
+        """A text comes out alike whole and in pieces, where no mask completes another value."""
+        assume(not any("*" in secret for secret in secrets))
+        encode = data.draw(st.sampled_from(sorted(TEXT_ENCODINGS)))
+        noise = st.sampled_from(["", "", "\n", "\r\n", "\x1b[0m", "\x1b]0;x\x07", "\x1b", "x"])
+        parts = [*secrets, *secrets, secrets[0][:5], secrets[-1][3:]]
+        text = "".join(
+            "".join(char + data.draw(noise) for char in TEXT_ENCODINGS[encode](part))
+            if data.draw(st.booleans())
+            else part
+            for part in data.draw(st.permutations(parts))
+        )
+        redactor = redactor_of(*secrets)
+        stream = redactor.stream()
+
+        out, at = list[str](), 0
+        while at < len(text):
+            size = data.draw(st.integers(1, 30))
+            out.append(stream.feed(text[at : at + size]))
+            at += size
+
+        assert "".join([*out, stream.close()]) == redactor.redact(text)
+
+
 class TestIdempotence:
     @given(st.lists(SECRETS, min_size=1, max_size=3), st.lists(TEXTS, max_size=4), st.data())
     @SOME

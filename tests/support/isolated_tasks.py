@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from pyflow import AsyncContext, AsyncRecoveryContext, Context, Reading, RecoveryContext, Secret
 from pyflow.errors import TaskTimeout, Unconfirmed
 from pyflow.record.events import MeasurementTaken
+from support.secret_matrix import said
 
 FOREVER = 3_600
 
@@ -475,3 +476,24 @@ async def measure(ctx: AsyncContext) -> list[int]:
     for number in (1, 2):
         ctx.record_measurement(MeasurementTaken("?", "p99", number, "pass", "go_on", {"v": 0.1}))
     return before
+
+
+def tell_all(ctx: Context) -> list[str]:
+    """Say every secret, and return which of them the arguments and the environment show."""
+    own = Path("/proc/self/cmdline").read_bytes() + Path("/proc/self/environ").read_bytes()
+    for secret in ctx.params.values():
+        ctx.log(said(secret.reveal()))
+    return [name for name, secret in ctx.params.items() if secret.reveal().encode() in own]
+
+
+def fail_with_all(ctx: Context) -> NoReturn:
+    """Raise an error that says every secret."""
+    words = "\n".join(said(secret.reveal()) for secret in ctx.params.values())
+    error = RuntimeError(words)
+    error.add_note(words)
+    raise error from ValueError(words)
+
+
+def save_a_secret(ctx: Context, token: Secret) -> None:
+    """Save progress under a key that nobody may read."""
+    ctx.checkpoint(token.reveal(), 1)

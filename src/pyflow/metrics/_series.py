@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pyflow.errors import DefinitionError, MetricError, shown
 from pyflow.net.headers import header_problems
 from pyflow.net.url import parse_url
-from pyflow.probes._checks import excerpt
+from pyflow.probes._checks import one_line
 from pyflow.protocols import Sample, Samples
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def found_at(data: Any, path: str) -> Any:
             found = cast("Any", found)[key]
         except (LookupError, TypeError):
             raise LookupError(
-                f"there is no {step!r} in {excerpt(repr(cast('object', found)))}"
+                f"there is no {step!r} in {one_line(repr(cast('object', found)))}"
             ) from None
     return found
 

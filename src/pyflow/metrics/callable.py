@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pyflow.clock import SystemClock
 from pyflow.errors import MetricError, PyflowError, shown
 from pyflow.metrics._series import History, check_question, collected
-from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems
+from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
 from pyflow.protocols import Clock, Sample
 from pyflow.spans import Span, seconds
 
@@ -108,7 +108,7 @@ class Callable:
         except PyflowError:
             raise
         except Exception as error:
-            raise MetricError(repr(self), query, excerpt(f"it raised {error!r}")) from error
+            raise MetricError(repr(self), query, one_line(f"it raised {error!r}")) from error
 
     def _refusal(self, query: str, answer: object) -> MetricError:
         reason = f"it returned {shown(answer)}; expected a number, a list of Sample, or None"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.clock import SystemClock
 from pyflow.errors import DefinitionError, MetricError
 from pyflow.metrics._series import check_question, collected
-from pyflow.probes._checks import excerpt, refuse, span_problems, unknown
+from pyflow.probes._checks import one_line, refuse, span_problems, unknown
 from pyflow.protocols import Clock, Reading
 from pyflow.spans import Span, seconds
 
@@ -119,7 +119,7 @@ class CloudWatch:
                 raise MetricError(repr(self), query, f"it answered {result['StatusCode']}")
             if result["StatusCode"] == "PartialData":
                 messages.append({"Code": "PartialData", "Value": "more could be had"})
-        return [excerpt(f"{m.get('Code', '')}: {m.get('Value', '')}") for m in messages]
+        return [one_line(f"{m.get('Code', '')}: {m.get('Value', '')}") for m in messages]
 
     def _pages(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         client, token, pages = self._client(), None, list[dict[str, Any]]()
@@ -156,7 +156,7 @@ class CloudWatch:
             reason = f"no answer within {seconds(self.timeout):g} s"
             raise MetricError(repr(self), query, reason) from error
         except Exception as error:  # boto3 makes the classes of its errors as it runs
-            reason = excerpt(f"{type(error).__name__}: {error}")
+            reason = one_line(f"{type(error).__name__}: {error}")
             raise MetricError(repr(self), query, reason) from error
 
 
@@ -195,7 +195,7 @@ class CloudWatchAlarm:
             evidence = {
                 "alarm": self.name,
                 "state": alarm["StateValue"],
-                "why": excerpt(alarm.get("StateReason", "")),
+                "why": one_line(alarm.get("StateReason", "")),
             }
             health = {"OK": "healthy", "ALARM": "unhealthy"}.get(alarm["StateValue"], "unknown")
             return Reading(health, evidence)  # pyright: ignore[reportArgumentType]

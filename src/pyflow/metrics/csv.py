@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyflow.clock import SystemClock
 from pyflow.errors import DefinitionError, MetricError
 from pyflow.metrics._series import as_instant, as_number, check_question, collected
-from pyflow.probes._checks import excerpt, path_problems, refuse, text_problems
+from pyflow.probes._checks import one_line, path_problems, refuse, text_problems
 
 if TYPE_CHECKING:
     import os
@@ -84,7 +84,7 @@ class CSV:
         except OSError as error:
             raise MetricError(repr(self), query, error.strerror or str(error)) from error
         except (ValueError, csv.Error) as error:
-            reason = excerpt(f"after {len(points)} values: {error}")
+            reason = one_line(f"after {len(points)} values: {error}")
             raise MetricError(repr(self), query, reason) from error
         return points
 
@@ -93,7 +93,7 @@ class CSV:
         if missing:
             has = ", ".join(found) or "none"
             raise MetricError(
-                repr(self), query, excerpt(f"it has no column {missing[0]!r}; it has: {has}")
+                repr(self), query, one_line(f"it has no column {missing[0]!r}; it has: {has}")
             )
 
 

@@ -20,7 +20,8 @@ from pyflow.metrics._series import (
     web_problems,
 )
 from pyflow.net.http import request
-from pyflow.probes._checks import excerpt, refuse, span_problems
+from pyflow.probes._checks import one_line, refuse, span_problems
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -111,7 +112,7 @@ class Datadog:
         body = await self._asked(query, urlencode({**span, "query": query}))
         try:
             series = body["series"]
-            names = [excerpt(str(one.get("scope", "?"))) for one in series]
+            names = [one_line(str(one.get("scope", "?"))) for one in series]
             refuse_many(self, query, names, "have it come to one; leave `by {…}` out")
             points = [
                 (instant_of(when / 1000 + one["interval"]), as_number(value))
@@ -121,7 +122,7 @@ class Datadog:
             ]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise MetricError(repr(self), query, f"its answer makes no sense: {error}") from error
-        notes = [excerpt(str(body["message"]))] if body.get("message") else []
+        notes = [one_line(str(body["message"]))] if body.get("message") else []
         return collected(points, window=window, at=at, notes=notes)
 
     async def _asked(self, query: str, question: str) -> dict[str, Any]:
@@ -143,15 +144,15 @@ class Datadog:
         """Return an answer that is one: Datadog says 200 to a query that failed, too."""
         try:
             found = json.loads(response.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         body = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
         if response.status == 200 and body.get("status") == "ok" and not body.get("error"):
             return body
         errors: Any = body.get("errors") or ([body["error"]] if body.get("error") else None)
         said = response.text if errors is None else "; ".join(map(str, errors))
-        reason = f"it answered {response.status}: {excerpt(said)}"
+        reason = f"it answered {response.status}: {one_line(hidden(said, self._headers.values()))}"
         if response.status == 429:
             reset = response.headers.get("x-ratelimit-reset", "?")
-            reason += f"; the limit is lifted in {excerpt(reset)} s"
+            reason += f"; the limit is lifted in {one_line(reset)} s"
         raise MetricError(repr(self), query, reason)

@@ -13,7 +13,7 @@ from pyflow.errors import DefinitionError, MetricError, PyflowError
 from pyflow.metrics._series import History, as_number, check_question, url_problems
 from pyflow.net.http import request
 from pyflow.net.url import host_problem
-from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems
+from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class HAProxyStats:
                 history.add(query, self._figure(query, figure, found))
             else:
                 names = ", ".join(row["svname"] for row in rows) or "none"
-                notes.append(excerpt(f"no server is {servers!r}; there are: {names}"))
+                notes.append(one_line(f"no server is {servers!r}; there are: {names}"))
         return history.answer(query, window, at, notes)
 
     def _parsed(self, query: str) -> tuple[str, str]:
@@ -114,14 +114,16 @@ class HAProxyStats:
         text = text.lstrip()
         if not text.startswith(HEAD):
             raise MetricError(
-                repr(self), query, f"expected `show stat`, got {excerpt(text) or 'nothing'!r}"
+                repr(self), query, f"expected `show stat`, got {one_line(text) or 'nothing'!r}"
             )
         rows = list(csv.DictReader(text.removeprefix("# ").splitlines()))
         mine = [row for row in rows if row["pxname"] == self.backend]
         if not mine:
             known = ", ".join(dict.fromkeys(row["pxname"] for row in rows))
             raise MetricError(
-                repr(self), query, excerpt(f"there is no backend {self.backend!r}; it has: {known}")
+                repr(self),
+                query,
+                one_line(f"there is no backend {self.backend!r}; it has: {known}"),
             )
         return [row for row in mine if row["svname"] not in ("FRONTEND", "BACKEND")]
 
@@ -160,7 +162,7 @@ class HAProxyStats:
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         if answer.status != 200:
-            raise MetricError(repr(self), query, f"it answered {answer.status} {excerpt(text)}")
+            raise MetricError(repr(self), query, f"it answered {answer.status} {one_line(text)}")
         return text
 
 

@@ -22,8 +22,9 @@ from pyflow.metrics._series import (
 )
 from pyflow.net.http import request
 from pyflow.net.url import parse_url
-from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems, unknown
+from pyflow.probes._checks import one_line, refuse, span_problems, text_problems, unknown
 from pyflow.protocols import Clock, Reading
+from pyflow.redactor import hidden
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Prometheus:
         try:
             series = _series(body)
             notes = [*body.get("warnings", ()), *body.get("infos", ())]
-            notes = [excerpt(str(note)) for note in notes]
+            notes = [one_line(str(note)) for note in notes]
             names = [_named(one) for one in series]
             refuse_many(self, query, names, "have it come to one, as sum(…) does")
             points = [
@@ -184,15 +185,20 @@ class Prometheus:
     def _understood(self, query: str, response: Response) -> dict[str, Any]:
         try:
             body = json.loads(response.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict) and cast("dict[str, Any]", body).get("status") == "success":
             return cast("dict[str, Any]", body)
+        sent = (self.headers or {}).values()
         if isinstance(body, dict) and "error" in body:
             said = cast("dict[str, Any]", body)
-            reason = f"{said.get('errorType', 'error')}: {excerpt(str(said['error']))}"
+            reason = (
+                f"{said.get('errorType', 'error')}: {one_line(hidden(str(said['error']), sent))}"
+            )
         else:
-            reason = f"it answered {response.status} {excerpt(response.text)}".rstrip()
+            reason = (
+                f"it answered {response.status} {one_line(hidden(response.text, sent))}".rstrip()
+            )
         raise MetricError(repr(self), query, reason)
 
 
@@ -249,7 +255,7 @@ class PrometheusAlert:
             return Reading("unhealthy", {**evidence, "firing": firing[:10]})
         broken = [rule for rule in rules if rule.get("health", "ok") != "ok"]
         if broken:
-            reason = excerpt(str(broken[0].get("lastError") or f"it is {broken[0]['health']}"))
+            reason = one_line(str(broken[0].get("lastError") or f"it is {broken[0]['health']}"))
             return unknown(f"the rule is not evaluated: {reason}", **evidence)
         return Reading("healthy", evidence)
 
@@ -274,4 +280,4 @@ def _series(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _named(series: dict[str, Any]) -> str:
     labels = ", ".join(f'{key}="{value}"' for key, value in series.get("metric", {}).items())
-    return excerpt(f"{{{labels}}}")
+    return one_line(f"{{{labels}}}")

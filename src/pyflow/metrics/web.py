@@ -20,7 +20,8 @@ from pyflow.metrics._series import (
 )
 from pyflow.net.http import request
 from pyflow.net.url import parse_url
-from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems
+from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     import ssl
@@ -153,13 +154,13 @@ class Web:
             )
             if answer.status == 200:
                 return answer.json()
-            reason = f"it answered {answer.status} {excerpt(answer.text)}".rstrip()
+            reason = f"it answered {answer.status} {one_line(hidden(answer.text, (self.headers or {}).values()))}".rstrip()
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         raise MetricError(repr(self), query, reason)
 
     def _senseless(self, query: str, error: Exception) -> MetricError:
-        return MetricError(repr(self), query, excerpt(f"its answer makes no sense: {error}"))
+        return MetricError(repr(self), query, one_line(f"its answer makes no sense: {error}"))
 
 
 def _value_of(point: Any, path: str) -> float | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from typing import TypeAlias, cast
 
 from pyflow.errors import shown
+from pyflow.redaction import Revealable
 
 __all__ = ["HeaderValue", "Headers", "Revealable", "header_problems", "is_header"]
 
@@ -22,15 +23,6 @@ OURS = frozenset(
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-@runtime_checkable
-class Revealable(Protocol):
-    """**Protocol:** a value that stays hidden until it is sent, such as a `Secret`."""
-
-    def reveal(self) -> str:
-        """Return the plain value."""
-        ...
 
 
 HeaderValue: TypeAlias = str | Revealable

@@ -15,7 +15,8 @@ from pyflow.net.http import request
 from pyflow.net.retry_after import retry_after_s
 from pyflow.net.url import parse_url
 from pyflow.notifiers._text import line_of
-from pyflow.secrets import Redactor, Secret
+from pyflow.redactor import hidden
+from pyflow.secrets import Secret
 
 if TYPE_CHECKING:
     import ssl
@@ -76,8 +77,7 @@ async def post(
         found = retrying(str(error))
     except DefinitionError as error:
         found = rejected(str(error))
-    hidden = (*secrets, url) if isinstance(url, Secret) else secrets
-    return _masked(found, hidden)
+    return _masked(found, (*secrets, url, *headers.values()))
 
 
 def answered(response: Response, attempt: Attempt) -> Delivery:
@@ -138,16 +138,13 @@ def url_problems(url: object, *, name: str = "url") -> list[str]:
     return []
 
 
-def _masked(delivery: Delivery, secrets: tuple[Secret, ...]) -> Delivery:
+def _masked(delivery: Delivery, secrets: tuple[object, ...]) -> Delivery:
     if not delivery.detail:
         return delivery
-    redactor = Redactor()
-    for secret in secrets:
-        try:
-            redactor.register(secret)
-        except SecretError:  # it was not sent either
-            continue
-    detail = redactor.redact(delivery.detail) if redactor else delivery.detail
     return Delivery(
-        delivery.status, detail, delivery.again, delivery.wait_s, receipt=delivery.receipt
+        delivery.status,
+        hidden(delivery.detail, secrets),
+        delivery.again,
+        delivery.wait_s,
+        receipt=delivery.receipt,
     )

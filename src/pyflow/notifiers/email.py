@@ -7,7 +7,7 @@ import re
 import smtplib
 import socket
 import ssl
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -20,6 +20,7 @@ from pyflow.net.url import host_problem
 from pyflow.notifiers._aside import aside
 from pyflow.notifiers._checks import as_secret, refuse, secret_problems, text_problems
 from pyflow.notifiers._text import cut, line_of, plain
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,8 @@ class Email:
                 lambda: session.send(mail), timeout_s=attempt.timeout_s, give_up=session.give_up
             )
         except (smtplib.SMTPException, OSError, SecretError, MessageError, ValueError) as error:
-            return _failure(error, session.phase)
+            found = _failure(error, session.phase)
+            return replace(found, detail=hidden(found.detail, [self.password]))
         receipt = None if attempt.receipt.get("root") else {"root": str(mail["Message-ID"])}
         return delivered(_refusals(refused), receipt=receipt)
 

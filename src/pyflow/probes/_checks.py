@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "count_problems",
     "excerpt",
+    "one_line",
     "path_problems",
     "refuse",
     "span_problems",
@@ -80,3 +81,8 @@ def excerpt(text: str, *, chars: int = EXCERPT_CHARS) -> str:
     """
     plain = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text[:chars])
     return plain if len(text) <= chars else plain + "…"
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of *text* on one line: a second one could be a command to a CI system."""
+    return excerpt(" ".join(text[: 2 * EXCERPT_CHARS].split()))

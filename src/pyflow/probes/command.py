@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from pyflow.errors import shown
 from pyflow.net.headers import HeaderValue, Revealable
 from pyflow.probes._checks import excerpt, path_problems, refuse, span_problems, unknown
 from pyflow.protocols import Reading
+from pyflow.redactor import hidden
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Command:
                 await output.close()
         except Exception as error:  # noqa: BLE001 - no binary, no permission, no secret, no memory
             return unknown(error, **seen)
-        seen["output"] = output.text()
+        seen["output"] = output.text((self.env or {}).values())
         if code is None:
             return unknown(f"it did not end within {seconds(self.timeout):g} s", **seen)
         if code < 0:
@@ -193,9 +194,9 @@ class _Output:
         self.drained.cancel()
         self.transport.close()
 
-    def text(self) -> str:
-        text = self.kept.decode("utf-8", "backslashreplace")
-        return ("…" if self.cut else "") + excerpt(text, chars=4 * OUTPUT_BYTES_MAX)
+    def text(self, secrets: Iterable[object]) -> str:
+        text = ("…" if self.cut else "") + self.kept.decode("utf-8", "backslashreplace")
+        return excerpt(hidden(text, secrets), chars=4 * OUTPUT_BYTES_MAX + 1)
 
 
 async def _stop(process: Process) -> None:

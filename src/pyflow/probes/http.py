@@ -12,6 +12,7 @@ from pyflow.net.http import request
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems, unknown
 from pyflow.protocols import Reading
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     import ssl
@@ -100,11 +101,14 @@ class HTTP:
             return unknown(f"status= raised {shown(error)}", **evidence)
         if expected and (self.contains is None or self.contains in response.text):
             return Reading("healthy", evidence)
+        sent = (self.headers or {}).values()
         evidence["expected"] = shown(self.contains if expected else self.status)
         if "location" in response.headers:
-            evidence["location"] = excerpt(response.headers["location"].partition("?")[0])
+            evidence["location"] = excerpt(
+                hidden(response.headers["location"].partition("?")[0], sent)
+            )
         if "content-encoding" not in response.headers:
-            evidence["body"] = excerpt(response.text)
+            evidence["body"] = excerpt(hidden(response.text, sent))
         return Reading("unhealthy", evidence)
 
     def __repr__(self) -> str:

@@ -788,6 +788,7 @@ FREE_TEXT = frozenset(
     {
         "after",
         "before",
+        "by",
         "comment",
         "data",
         "detail",

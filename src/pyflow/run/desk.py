@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyflow.errors import OutsideExecutor, RunStopping
+from pyflow.errors import CodecError, OutsideExecutor, RunStopping
 from pyflow.record.events import CheckpointSaved
 from pyflow.record.values import copied
 from pyflow.run.executors import wait_from_thread
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyflow.run.context import Call
     from pyflow.run.inputs import Happening
     from pyflow.run.state import RunState
+    from pyflow.secrets import Redactor
 
 __all__ = ["RunDesk"]
 
@@ -44,6 +45,7 @@ class RunDesk:
         executor: Executor,
         post: Callable[[Happening], None],
         settle: Callable[[], None],
+        redactor: Redactor,
     ) -> None:
         self.run_id = run_id
         self.workflow = state.plan.workflow_name
@@ -55,6 +57,7 @@ class RunDesk:
         self._executor = executor
         self._post = post
         self._settle = settle
+        self._redactor = redactor
         self._waits: dict[Callable[[], object], Call] = {}
         """What cuts each wait short, and the call that is in it."""
         self._checkpoints: dict[str, dict[str, Any]] = {}
@@ -82,8 +85,12 @@ class RunDesk:
         """Record *event*, and return once it is durable; from any thread.
 
         Raises:
+            CodecError: It holds a secret in plain text, which a resume could not give back.
             JournalError: It could not be recorded.
         """
+        path = self._redactor.find({event.key: event.value}, root="checkpoint")
+        if path is not None:
+            raise CodecError(path, "holds a secret in plain text; save the Secret itself")
         if _running_loop() is not self.loop:
             self.block(lambda: self._saved(event))
             return

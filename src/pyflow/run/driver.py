@@ -94,6 +94,7 @@ class Driver:
             executor=caller.executor,
             post=self.post,
             settle=self.settle,
+            redactor=redactor,
         )
         self.worker = Worker(
             machine.state,

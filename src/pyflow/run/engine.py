@@ -108,7 +108,8 @@ class Engine(Asking):
             run, but for a route that is `required`.
         drain: How long `close`, or the end of the program, waits for what is
             still to be told.
-        secrets: Secrets besides those among the parameters, for redaction.
+        secrets: Secrets besides those among the parameters, for redaction, and to fetch again
+            those that a resumed run was started with, by their references.
         pass_env: Environment variables that isolated tasks see, besides PATH,
             LANG, LC_ALL, TZ, HOME and TMPDIR.
         environ: The environment to read the CI context from; the process's
@@ -447,7 +448,7 @@ class Engine(Asking):
             driver.show(records)
             self._free_locks(driver)
             return self._run(driver)
-        params = params_of(records, plan, order.params, environment)
+        params = params_of(records, plan, order.params, environment, self._secrets)
         parameters = bind_params(plan, environment, params)
         self._check_isolation(plan)
         who = detect_initiator(order.initiator, self._environ)

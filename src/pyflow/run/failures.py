@@ -75,7 +75,7 @@ def see(error: BaseException) -> Seen:
 def _recorded(seen: Seen, redactor: Redactor) -> ErrorInfo:
     """Return what is recorded: redacted whole, then cut to size."""
     return ErrorInfo(
-        seen.type,
+        redactor.redact(seen.type),
         _cut(redactor.redact(seen.text), MESSAGE_CHARS_MAX, keep_end=False),
         _cut(redactor.redact(seen.traceback), TRACEBACK_CHARS_MAX, keep_end=True),
     )

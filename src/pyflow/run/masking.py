@@ -22,7 +22,7 @@ def redacted(event: Event, redactor: Redactor) -> Event:
             return value
         if isinstance(value, ErrorInfo):
             text = redactor.redact
-            return ErrorInfo(value.type, text(value.message), text(value.traceback))
+            return ErrorInfo(text(value.type), text(value.message), text(value.traceback))
         return redactor.redact_data(value)
 
     return type(event)(*map(clean, fields_of(type(event))))

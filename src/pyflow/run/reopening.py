@@ -8,12 +8,12 @@ from pyflow.define.environment import Environment, described
 from pyflow.errors import CodecError, EngineError, PlanChanged, nearest, shown
 from pyflow.frozen import frozen
 from pyflow.record import events as ev
-from pyflow.record.values import SECRET_KEY, encode
+from pyflow.record.values import SECRET_KEY, decoder, encode
 from pyflow.run.state import RunState
 from pyflow.secrets import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyflow.define.plan import Plan
     from pyflow.protocols import Journal
@@ -154,11 +154,13 @@ def params_of(
     plan: Plan,
     given: Mapping[str, Any],
     environment: Environment | None,
+    secrets: Iterable[Secret] = (),
 ) -> dict[str, Any]:
     """Return the parameters that the run was started with, as far as they are recorded.
 
     What no record can hold is *given* again, or is in the *environment*, or
-    is the workflow's own default.
+    is the workflow's own default, or is the one of *secrets* with the recorded
+    reference.
 
     Raises:
         EngineError: Something has to be given again, or was given and differs
@@ -167,6 +169,7 @@ def params_of(
     params = dict(given)
     problems: list[str] = []
     place: Mapping[str, Any] = environment.params if environment is not None else {}
+    known = {secret.reference: secret for secret in secrets if secret.reference is not None}
     for name, value in began(records).params.items():
         param = plan.params.get(name)
         if param is None or param.bound is not None:
@@ -174,8 +177,12 @@ def params_of(
         if not _is_gone(value):
             if name in given and not _is_same(given[name], value):
                 problems.append(f"{name} was {shown(value)}, and stays that; leave it out")
-            params.setdefault(name, value)
-        elif name not in params and name not in place and described(param.default) != value:
+            params.setdefault(name, _again(value, name))
+        elif name in params or name in place or described(param.default) == value:
+            continue
+        elif value.get(SECRET_KEY) in known:
+            params[name] = known[value[SECRET_KEY]]
+        else:
             problems.append(f"{name} was {_gone(value)}; give it again, in params=")
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
@@ -209,6 +216,13 @@ def _is_gone(value: Any) -> bool:
     data = cast("dict[str, Any]", value)
     reference = data.get(SECRET_KEY, "env:")
     return "$object" in data or not str(reference).startswith(("env:", "file:"))
+
+
+def _again(value: Any, name: str) -> Any:
+    """Return *value* as it was given: a secret itself, which asks its provider again."""
+    if isinstance(value, dict) and [*cast("dict[str, Any]", value)] == [SECRET_KEY]:
+        return decoder(Secret)(value, name)
+    return cast("Any", value)
 
 
 def _gone(value: dict[str, Any]) -> str:

@@ -229,7 +229,10 @@ class Worker:
         """Find the items of a map."""
         try:
             items = self._items(state)
-            happening = on.ItemsListed(state.name, item_names(state.name, items), tuple(items))
+            names = item_names(state.name, items)
+            if self._redactor.find(names) is not None:  # masked, nobody could tell them apart
+                names = tuple(f"{state.name}[{number}]" for number in range(len(items)))
+            happening = on.ItemsListed(state.name, names, tuple(items))
         except CodecError as error:
             info = self._failed("task", state.name, error).error
             happening = on.ItemsListed(state.name, error=info)

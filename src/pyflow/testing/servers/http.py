@@ -27,6 +27,7 @@ __all__ = [
     "Reply",
     "Reset",
     "Step",
+    "play",
 ]
 
 HEAD_BYTES_MAX = 65_536
@@ -82,10 +83,13 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """An answer that says that it has this many bytes, and sends them until the client has gone."""
+    """A great many bytes, sent as fast as they are taken, until the client has gone."""
 
     size: int = 10 * 1024**3
     """How many."""
+
+    head: bytes | None = None
+    """What is sent before them; headers that say how many there are unless given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class HTTPServer(Listening):
                     step = self._steps.popleft() if self._steps else self._always
                     step = step or self.answer(request)
                     self._guard.notify_all()
-                _play(step, sock)
+                play(step, sock)
         except OSError:
             pass  # the client has gone
         finally:
@@ -216,14 +220,16 @@ def _read(sock: socket.socket) -> Received | None:
     return Received(method, path, headers, body)
 
 
-def _play(step: Step, sock: socket.socket) -> None:
+def play(step: Step, sock: socket.socket) -> None:
+    """Do *step* with the client at the other end of *sock*."""
     if isinstance(step, (Reply, Raw)):
         sock.sendall(step.encoded() if isinstance(step, Reply) else step.data)
         sock.shutdown(socket.SHUT_WR)
     elif isinstance(step, Reset):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     elif isinstance(step, Endless):
-        sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {step.size}\r\n\r\n".encode())
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {step.size}\r\n\r\n".encode()
+        sock.sendall(head if step.head is None else step.head)
         sent = 0
         while sent < step.size:
             sock.sendall(ENDLESS)
