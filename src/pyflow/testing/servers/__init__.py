@@ -12,6 +12,7 @@ body that drips, or nothing at all.
 
 from __future__ import annotations
 
+from pyflow.testing.servers.github import GitHubServer
 from pyflow.testing.servers.http import (
     Drip,
     Endless,
@@ -32,6 +33,7 @@ from pyflow.testing.servers.webhook import WebhookServer
 __all__ = [
     "Drip",
     "Endless",
+    "GitHubServer",
     "HTTPServer",
     "Hang",
     "Mail",
