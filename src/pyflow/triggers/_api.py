@@ -172,6 +172,19 @@ class Api:
         """Return *text* without the token, which some services echo."""
         return self._redactor.redact(text) if self._redactor else text
 
+    async def revealed(self, secret: Secret) -> str:
+        """Return another secret's value, which is masked in answers from now on.
+
+        Raises:
+            Trouble: It cannot be fetched.
+        """
+        try:
+            plain = await asyncio.to_thread(secret.reveal)
+            self._redactor.register(plain)
+        except PyflowError as error:
+            raise Trouble(str(error), sent=False) from error
+        return plain
+
     async def _shown(self) -> dict[str, str]:
         plain = await asyncio.to_thread(self._token.reveal)
         self._redactor.register(plain)

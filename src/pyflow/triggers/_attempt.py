@@ -371,19 +371,22 @@ class Attempt:
             self._take(found.handle)
         if self._progress.stage != "started":
             return ""
-        refused = await self._service.stop(self._progress.handle)
-        tries = 0
+        tries, stopped = 0, None
         while True:
-            seen = await self._service.look(self._progress.handle)
+            handle = self._progress.handle
+            if stopped != handle and await self._service.stop(handle) is None:
+                stopped = handle
+            seen = await self._service.look(handle)
             if isinstance(seen, Seen) and seen.ended:
-                self._ctx.record_change(
-                    self._service.resource, after={"cancelled": seen.status, "url": self.url}
-                )
+                after = {"ended": seen.status, "url": self.url}
+                self._ctx.record_change(self._service.resource, after=after)
                 return ""
+            moved = await self._service.find(self._order()) if isinstance(seen, Gone) else seen
+            if isinstance(moved, (Seen, Found)) and moved.handle != handle:
+                # Out of a queue, it has become something that is stopped by another name.
+                self._save(replace(self._progress, handle=moved.handle))
             tries += 1
-            if refused is not None:
-                refused = await self._service.stop(self._progress.handle)
-            await asyncio.sleep(self._wait_s(tries, None) if tries > 1 else WAIT_S_MIN)
+            await asyncio.sleep(self._wait_s(tries, None))
 
     def _too_long(self, ending: str) -> PipelineError:
         """Return what it means that the time was up, where cancelling came to *ending*."""

@@ -7,7 +7,6 @@ GitHub's words.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -23,7 +22,7 @@ Dispatch: TypeAlias = Literal["details", "silent", "unaware"]
 INPUTS_MAX = 25
 DESCRIPTION_CHARS_MAX = 140
 STATES = frozenset({"error", "failure", "inactive", "in_progress", "queued", "pending", "success"})
-AT = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+LOG = "/logs/of-a-job"
 
 
 class GitHubServer(HTTPServer):
@@ -76,10 +75,13 @@ class GitHubServer(HTTPServer):
         """Answer as GitHub does."""
         url = urlsplit(request.path)
         prefix = f"/repos/{self.repository}"
-        if request.headers.get("authorization") != f"Bearer {self.token}":
-            return _no(401, "Bad credentials")
-        if not request.headers.get("user-agent"):
-            return _no(403, "Request forbidden by administrative rules.")
+        if url.path == LOG:  # which is somewhere else in truth, and opened by its address
+            if "authorization" in request.headers:
+                return Reply(400, "InvalidAuthenticationInfo")
+            return Reply(200, "2026-11-27T12:00:00.0000000Z \x1b[31mno space left\x1b[0m\n")
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
         if not url.path.startswith(prefix + "/"):
             return _no(404, "Not Found")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
@@ -87,6 +89,13 @@ class GitHubServer(HTTPServer):
         if path.startswith("/deployments"):
             return self._deployment(request, path, query)
         return self._action(request, path, query)
+
+    def _refusal(self, request: Received) -> Reply | None:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return _no(401, "Bad credentials")
+        if not request.headers.get("user-agent"):
+            return _no(403, "Request forbidden by administrative rules.")
+        return None
 
     # Actions ------------------------------------------------------------------------------
 
@@ -101,7 +110,7 @@ class GitHubServer(HTTPServer):
             return self._run(request, int(found[1]), found[2])
         found = re.fullmatch(r"/actions/jobs/(\d+)/logs", path)
         if found is not None:
-            return Reply(302, "", {"Location": f"{self.base_url}/repos/{self.repository}/log"})
+            return Reply(302, "", {"Location": f"{self.base_url}{LOG}"})
         return _no(404, "Not Found")
 
     def _dispatched(self, request: Received) -> Reply:
