@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlencode
@@ -32,6 +33,7 @@ __all__ = ["Api", "Said", "Scheme", "Trouble", "web_url"]
 ANSWER_BYTES_MAX = 8 * 1_048_576
 LIMIT_WAIT_S = 60.0
 """How long to wait after a rate limit that does not say, as GitHub asks for."""
+TIMEOUT_S_MIN = 0.001
 NOTHING_SENT = ("connect", "tls")
 
 Scheme = Literal["bearer", "private-token", "basic"]
@@ -107,7 +109,7 @@ class Api:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
-        self.ssl_context = ssl_context
+        self._ssl_context = ssl_context
         self._token = token
         self._scheme: Scheme = scheme
         self._user = user
@@ -124,14 +126,23 @@ class Api:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
+        deadline: float = math.inf,
     ) -> Said:
         """Ask once, and return the answer, whatever its status.
+
+        It ends by *deadline*, an instant of the loop's clock, if not before.
 
         Raises:
             Trouble: There is none.
         """
         response = await self.fetch(
-            method, path, body=body, form=form, headers=headers, signed=signed
+            method,
+            path,
+            body=body,
+            form=form,
+            headers=headers,
+            signed=signed,
+            deadline=deadline,
         )
         return self._said(response)
 
@@ -144,6 +155,7 @@ class Api:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
+        deadline: float = math.inf,
     ) -> Response:
         """Ask once, and return the answer as it came.
 
@@ -151,22 +163,39 @@ class Api:
             Trouble: There is none.
         """
         data, kind = _encoded(body, form)
+        until = asyncio.get_running_loop().time() + self.timeout_s
+        until = min(until, deadline)
         try:
-            shown = await self._shown() if signed else {}
+            async with asyncio.timeout_at(until):
+                shown = await self._shown() if signed else {}
+                context = await self.tls()
+        except TimeoutError as error:
+            raise Trouble("the token could not be fetched in time", sent=False) from error
+        except PyflowError as error:
+            raise Trouble(str(error), sent=False) from error
+        try:
             return await request(
                 method,
                 self.base_url + path,
                 headers={"Accept": "application/json", **self._headers, **kind, **shown}
                 | dict(headers or {}),
                 body=data,
-                timeout=self.timeout_s,
+                timeout=max(TIMEOUT_S_MIN, until - asyncio.get_running_loop().time()),
                 max_bytes=ANSWER_BYTES_MAX,
-                ssl_context=self.ssl_context,
+                ssl_context=context,
             )
         except HTTPError as error:
             raise Trouble(str(error), sent=error.phase not in NOTHING_SENT) from error
-        except PyflowError as error:  # a secret that cannot be fetched, or cannot be sent
+        except PyflowError as error:  # a token that cannot be sent
             raise Trouble(str(error), sent=False) from error
+
+    async def tls(self) -> ssl.SSLContext | None:
+        """Return how to speak TLS. The system's roots take a while to read, so that is done once."""
+        if self._ssl_context is None and self.base_url.startswith("https:"):
+            import ssl  # noqa: PLC0415 - only where it is spoken
+
+            self._ssl_context = await asyncio.to_thread(ssl.create_default_context)
+        return self._ssl_context
 
     def masked(self, text: str) -> str:
         """Return *text* without the token, which some services echo."""

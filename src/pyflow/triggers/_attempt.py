@@ -28,7 +28,6 @@ from pyflow.triggers._service import (
     Seen,
     Service,
     Several,
-    Start,
     Unseen,
 )
 from pyflow.triggers.pipeline import Pipeline
@@ -163,7 +162,7 @@ class Attempt:
         patience, tries = self._now() + self._watch.span_s("patience"), 0
         while True:
             self._save(replace(self._progress, stage="sent", at=self._clock.now()))
-            found = await self._sent()
+            found = await self._service.start(self._order())
             if isinstance(found, Found):
                 self._take(found.handle)
                 return True
@@ -177,13 +176,6 @@ class Attempt:
             if wait_s is None or self._now() + wait_s > patience:
                 raise PipelineError(self._service.resource, f"it was not started: {found.reason}")
             await self._pause(wait_s)
-
-    async def _sent(self) -> Start:
-        order = self._order()
-        try:
-            return await self._in_time(self._service.start(order))
-        except TooLong:
-            return Doubt("no answer came before the time was up")
 
     def _take(self, handle: Handle) -> None:
         """Have *handle* saved: from here on, everybody knows which pipeline it is."""
@@ -403,7 +395,7 @@ class Attempt:
     # Small parts --------------------------------------------------------------------------
 
     def _order(self) -> Order:
-        return Order(self._ref, self._values, self.key, self._progress.at)
+        return Order(self._ref, self._values, self.key, self._progress.at, self._end)
 
     def _save(self, progress: Progress) -> None:
         self._progress = progress

@@ -50,6 +50,10 @@ class Order:
     at: datetime
     """When it was sent, or is about to be, in UTC."""
 
+    deadline: float
+    """When an answer comes too late, by the loop's clock. A start that is cut off there from
+    outside cannot say whether the request had gone out; one that ends by itself can."""
+
 
 # What comes of a start.
 

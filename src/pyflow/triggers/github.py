@@ -176,15 +176,16 @@ class _GitHub:
             inputs[self._correlation] = order.key
         body: dict[str, Any] = {"ref": order.ref, "inputs": inputs}
         try:
-            said = await self._dispatch({**body, "return_run_details": True})
+            said = await self._dispatch(order, {**body, "return_run_details": True})
             if said.status == 422 and "return_run_details" in said.words:
-                said = await self._dispatch(body)  # an older server; it has started nothing
+                said = await self._dispatch(order, body)  # an older server; it has started nothing
         except Trouble as trouble:
             return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
         return self._judged(said)
 
-    async def _dispatch(self, body: dict[str, Any]) -> Said:
-        return await self._api.ask("POST", f"{self._workflow}/dispatches", body=body)
+    async def _dispatch(self, order: Order, body: dict[str, Any]) -> Said:
+        path = f"{self._workflow}/dispatches"
+        return await self._api.ask("POST", path, body=body, deadline=order.deadline)
 
     def _judged(self, said: Said) -> Start:
         number = said.get("workflow_run_id")
@@ -302,7 +303,7 @@ class _GitHub:
                     max_bytes=LOG_BYTES_MAX,
                     # What a server names may be any address; its own host is no news.
                     allow_private=urlsplit(place).hostname == urlsplit(here).hostname,
-                    ssl_context=self._api.ssl_context,
+                    ssl_context=await self._api.tls(),
                 )
             return log_end(self._api.masked(answer.text)) if answer.status == 200 else ""
         except (Trouble, PyflowError, ValueError):

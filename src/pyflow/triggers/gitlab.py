@@ -182,21 +182,22 @@ class _GitLab:
             variables[self._correlation] = order.key
         try:
             if self._trigger_token is not None:
-                said = await self._by_trigger(self._trigger_token, order.ref, variables)
+                said = await self._by_trigger(self._trigger_token, order, variables)
             else:
                 rows = [{"key": name, "value": text} for name, text in variables.items()]
                 body = {"ref": order.ref, "variables": rows}
-                said = await self._api.ask("POST", f"{self._project}/pipeline", body=body)
+                path = f"{self._project}/pipeline"
+                said = await self._api.ask("POST", path, body=body, deadline=order.deadline)
         except Trouble as trouble:
             return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
         return _judged(said)
 
-    async def _by_trigger(self, token: Secret, ref: str, variables: dict[str, str]) -> Said:
+    async def _by_trigger(self, token: Secret, order: Order, variables: dict[str, str]) -> Said:
         plain = await self._api.revealed(token)
-        form = {"token": plain, "ref": ref}
+        form = {"token": plain, "ref": order.ref}
         form |= {f"variables[{name}]": text for name, text in variables.items()}
         path = f"{self._project}/trigger/pipeline"
-        return await self._api.ask("POST", path, form=form, signed=False)
+        return await self._api.ask("POST", path, form=form, signed=False, deadline=order.deadline)
 
     async def find(self, order: Order, /) -> Find:
         since = (order.at - SKEW).strftime("%Y-%m-%dT%H:%M:%SZ")

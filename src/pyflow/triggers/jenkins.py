@@ -9,6 +9,7 @@ many a Jenkins does not know where it is.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -172,7 +173,7 @@ class _Jenkins:
             form[self._correlation] = order.key
         call = "buildWithParameters" if form else "build"
         try:
-            said = await self._post(f"{self._job}/{call}", form)
+            said = await self._post(f"{self._job}/{call}", form, deadline=order.deadline)
         except Trouble as trouble:
             return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
         item = ITEM.search(said.headers.get("location", ""))
@@ -184,18 +185,18 @@ class _Jenkins:
             return Doubt(said.words)
         return Refused(said.words + _hint(said))
 
-    async def _post(self, path: str, form: dict[str, str]) -> Said:
+    async def _post(self, path: str, form: dict[str, str], *, deadline: float = math.inf) -> Said:
         """Post, and once more with a crumb where Jenkins asks for one; it has done nothing then."""
-        said = await self._api.ask("POST", path, form=form)
+        said = await self._api.ask("POST", path, form=form, deadline=deadline)
         if said.status == 403 and CRUMB in said.words.lower():
-            crumb = await self._api.ask("GET", "/crumbIssuer/api/json")
+            crumb = await self._api.ask("GET", "/crumbIssuer/api/json", deadline=deadline)
             field, value = crumb.get("crumbRequestField"), crumb.get("crumb")
             if not isinstance(field, str) or not isinstance(value, str):
                 return said
             headers = {field: value}
             cookie = crumb.headers.get("set-cookie", "").partition(";")[0]
             headers |= {"Cookie": cookie} if cookie else {}
-            said = await self._api.ask("POST", path, form=form, headers=headers)
+            said = await self._api.ask("POST", path, form=form, headers=headers, deadline=deadline)
         return said
 
     async def find(self, order: Order, /) -> Find:
