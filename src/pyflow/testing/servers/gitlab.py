@@ -58,6 +58,8 @@ class GitLabServer(HTTPServer):
         self.conclusion = conclusion
         self.pipelines: list[dict[str, Any]] = []
         """Every pipeline that was made, as it is now."""
+        self.now = "2026-11-27T12:00:00.000Z"
+        """The instant that it writes on deployments."""
         self.deployments: list[dict[str, Any]] = []
         """Every deployment, with the list of its ``states``."""
 
@@ -150,20 +152,25 @@ class GitLabServer(HTTPServer):
             wanted = query.get("environment")
             found = [one for one in self.deployments[::-1] if one["environment"] == wanted]
             return Reply(200, found)
+        found_id = re.fullmatch(r"/deployments/(\d+)", path)
+        known = {one["id"]: one for one in self.deployments}
+        here = known.get(int(found_id[1])) if found_id is not None else None
+        if request.method == "GET":
+            return Reply(200, here) if here is not None else _no(404, "404 Not Found")
         asked: dict[str, Any] = request.json
         if asked.get("status") not in STATES:
             return Reply(400, {"error": "status does not have a valid value"})
         if (request.method, path) == ("POST", "/deployments"):
             return self._deployed(asked)
-        found_id = re.fullmatch(r"/deployments/(\d+)", path)
-        known = {one["id"]: one for one in self.deployments}
-        if request.method != "PUT" or found_id is None or int(found_id[1]) not in known:
+        return self._moved(here, str(asked["status"]))
+
+    def _moved(self, deployment: dict[str, Any] | None, status: str) -> Reply:
+        if deployment is None:
             return _no(404, "404 Not Found")
-        deployment = known[int(found_id[1])]
-        if deployment["states"][-1] == asked["status"]:
-            return _no(400, f'Status cannot transition via "{asked["status"]}"')
-        deployment["states"].append(asked["status"])
-        deployment["status"] = asked["status"]
+        if deployment["states"][-1] == status:
+            return _no(400, f'Status cannot transition via "{status}"')
+        deployment["states"].append(status)
+        deployment["status"] = status
         return Reply(200, deployment)
 
     def _deployed(self, asked: dict[str, Any]) -> Reply:
@@ -171,6 +178,7 @@ class GitLabServer(HTTPServer):
         if missing:
             return Reply(400, {"error": f"{missing[0]} is missing"})
         made = {**asked, "id": 71 + len(self.deployments), "states": [asked["status"]]}
+        made["created_at"] = self.now
         self.deployments.append(made)
         return Reply(201, made)
 
