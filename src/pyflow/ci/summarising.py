@@ -29,6 +29,8 @@ SIGNS: Mapping[str, str] = MappingProxyType(
         "cancelled": "⏹️",
     }
 )
+EXPLAINED = ("skipped", "blocked", "cancelled", "interrupted")
+"""What a task became for a reason that is worth a place in the table."""
 
 
 def summary(result: Result, *, plan: Plan | None = None) -> str:
@@ -69,7 +71,7 @@ def _table(result: Result) -> list[str]:
     names = list(result.tasks)
     for name in names[:ROWS_MAX]:
         task = result.tasks[name]
-        why = str(task.error) if task.error is not None else task.reason or ""
+        why = str(task.error or (task.reason if task.status in EXPLAINED else None) or "")
         tries = str(task.attempts or "")
         lines.append(
             f"| {_md(name)} | {task.status} | {tries} | {task.duration_s:.1f} | {_md(why)} |"
