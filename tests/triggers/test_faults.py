@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import pyflow
 from pyflow.errors import PipelineError, PipelineUnknown
-from pyflow.testing.servers import Drip, Endless, Hang, Raw, Reply, Reset, Step
+from pyflow.messages import Attempt, Delivery
+from pyflow.testing.servers import (
+    Drip,
+    Endless,
+    GitHubServer,
+    GitLabServer,
+    Hang,
+    Raw,
+    Reply,
+    Reset,
+    Step,
+)
+from pyflow.triggers import GitHubDeployments, GitLabDeployments
+from support.notices import RUN, message
 from support.pipelines import KITS, Kit, kit, one_task, quick
 
 TIMEOUT_S = 0.2
@@ -159,3 +173,50 @@ class TestFaults:
 
             assert at.server.received == []
         assert result.status == "failed"
+
+
+HUB = pyflow.Secret("ghp-for-tests-only", name="t")
+LAB = pyflow.Secret("glpat-for-tests-only", name="t")
+DEPLOYMENTS: dict[str, tuple[type[GitHubServer | GitLabServer], Any]] = {
+    "github": (
+        GitHubServer,
+        lambda s: GitHubDeployments("acme/shop", token=HUB, base_url=s.base_url),
+    ),
+    "gitlab": (
+        GitLabServer,
+        lambda s: GitLabDeployments("acme/shop", token=LAB, base_url=s.base_url),
+    ),
+}
+CI = {"commit": "0123456789abcdef", "ref": "main"}
+
+
+def told(notifier: Any) -> tuple[Delivery, float]:
+    """Tell of a start, and return what came of it, and how long that took."""
+
+    async def run() -> tuple[Delivery, float]:
+        now = asyncio.get_running_loop().time
+        began = now()
+        one = message("started", run=replace(RUN, ci=CI))
+        found = await notifier.notify(one, Attempt(timeout_s=TIMEOUT_S))
+        return found, now() - began
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+class TestDeployments:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_told(self, name: str, fault: str, method: str) -> None:
+        """Whichever request fails, the try ends in time, raises nothing, and is no false success."""
+        serve, make = DEPLOYMENTS[name]
+        with serve(refs=(CI["commit"], "main")) as server:
+            answer: Any = server.answer
+            faulty: Any = lambda r: FAULTS[fault] if r.method == method else answer(r)  # noqa: E731
+            server.answer = faulty
+            found, took_s = told(make(server))
+
+        assert took_s <= TIMEOUT_S + SLACK_S
+        assert found.status != "delivered"
+        assert len(found.detail) <= 600
+        assert found.detail.isprintable()

@@ -6,6 +6,7 @@ crash knows that there is something to look for, and by which key.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyflow.triggers._service import Handle
 
-__all__ = ["CHECKPOINT", "Progress", "Stage", "after", "key_of"]
+__all__ = ["CHECKPOINT", "Progress", "Stage", "after", "key_of", "mentions"]
 
 CHECKPOINT = "pipeline"
 """The name of the checkpoint."""
@@ -74,3 +75,8 @@ def after(before: Progress | None, at: datetime) -> Progress:
 def key_of(idempotency_key: str, number: int) -> str:
     """Return the correlation id of a pipeline: the same in every attempt that may have started it."""
     return f"pyflow-{idempotency_key[:KEY_CHARS]}-{number}"
+
+
+def mentions(text: object, key: str) -> bool:
+    """Return whether *text* holds *key*, and not one that only begins like it."""
+    return re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", str(text)) is not None

@@ -27,6 +27,7 @@ from pyflow.triggers._checks import (
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
+from pyflow.triggers._progress import mentions
 from pyflow.triggers._service import (
     Absent,
     Details,
@@ -88,7 +89,8 @@ class GitHubActions(Trigger):
         correlation: The input for the correlation id. With None, a start whose
             answer is lost is for a person to look up.
         accept: Conclusions that count as a good end.
-        keep_log: Whether the output holds the end of the log.
+        keep_log: Whether the output holds the end of the log. A log that holds
+            a secret of the run is then refused as an output.
         watch: How long to wait for what.
         base_url: Where the API is, as for GitHub Enterprise Server.
         clock: What tells the present.
@@ -236,7 +238,7 @@ class _GitHub:
             urls = tuple(web_url(row.get("html_url")) for row in rows)
             return Several(urls) if rows else Absent()
         for row in rows:
-            if order.key in f"{row.get('display_title')} {row.get('name')}".split():
+            if mentions(f"{row.get('display_title')} {row.get('name')}", order.key):
                 return Found({"id": str(row["id"]), "url": web_url(row.get("html_url"))})
         return Absent()
 

@@ -25,6 +25,7 @@ from pyflow.triggers._checks import (
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
+from pyflow.triggers._progress import mentions
 from pyflow.triggers._service import (
     Absent,
     Details,
@@ -83,7 +84,8 @@ class GitLabCI(Trigger):
         correlation: The variable for the correlation id. With None, a start
             whose answer is lost is for a person to look up.
         accept: Statuses that count as a good end.
-        keep_log: Whether the output holds the end of the log.
+        keep_log: Whether the output holds the end of the log. A log that holds
+            a secret of the run is then refused as an output.
         watch: How long to wait for what. A pipeline that waits for a person
             (``manual``) is waited for as well.
         base_url: Where GitLab is, without ``/api/v4``.
@@ -217,7 +219,7 @@ class _GitLab:
 
     async def _match(self, order: Order, rows: list[dict[str, Any]]) -> Find:
         for row in rows:
-            if order.key in str(row.get("name")).split():
+            if mentions(row.get("name"), order.key):
                 return Found(_handle(row))
         urls = tuple(web_url(row.get("web_url")) for row in rows)
         if self._correlation is None:

@@ -86,7 +86,8 @@ class Jenkins(Trigger):
         correlation: The parameter for the correlation id. With None, a start
             whose answer is lost is for a person to look up.
         accept: Results that count as a good end.
-        keep_log: Whether the output holds the end of the log.
+        keep_log: Whether the output holds the end of the log. A log that holds
+            a secret of the run is then refused as an output.
         watch: How long to wait for what; `Watch.poll` must not exceed a minute
             for long, because Jenkins forgets what has left its queue.
         clock: What tells the present.
