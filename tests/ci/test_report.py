@@ -182,6 +182,14 @@ class TestMasks:
         assert told.report.mask(SECRET) is False
         assert told.out.getvalue() == ""
 
+    def test_several(self) -> None:
+        """Several are masked in one call."""
+        told = Told("github")
+
+        assert told.report.mask(pyflow.Secret(SECRET), "another-t0ken")
+
+        assert [parsed(line)[2] for line in told.lines] == [SECRET, "another-t0ken"]
+
     def test_weak(self) -> None:
         """A value that is everywhere is refused, and not printed either."""
         told = Told("github")

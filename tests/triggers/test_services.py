@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import pyflow
 from pyflow.testing.servers import Reply, Reset
 from pyflow.triggers import Pipeline
-from support.pipelines import execute, kit, versioned
+from support.pipelines import execute, kit, one_task, versioned
 
 
 def text(result: pyflow.Result) -> str:
@@ -97,14 +99,19 @@ class TestGitHub:
             assert at.server.runs[0]["inputs"]["version"] == "shop:2.0"
         assert result.tasks["tell"].output.startswith("https://github.com/acme/shop/actions/runs/")
 
-    def test_plan(self) -> None:
-        """A workflow with another function for inputs is another plan."""
+    @pytest.mark.parametrize(
+        "options",
+        [{"inputs": lambda version: {"version": "9"}}, {"inputs": {"version": "2"}}, {"ref": "v2"},
+         {"accept": ("success", "neutral")}],
+    )  # fmt: skip
+    def test_plan(self, options: dict[str, Any]) -> None:
+        """A workflow whose trigger starts something else is another plan, and the same is the same."""
         with kit("github") as at:
-            plans = [pyflow.Workflow("w", params={"version": "1"}) for _ in range(2)]
-            plans[0].add_task("deploy", at.trigger(inputs=lambda version: {"version": version}))
-            plans[1].add_task("deploy", at.trigger(inputs=lambda version: {"version": "9"}))
+            given: list[dict[str, Any]] = [{"inputs": {"version": "1"}}] * 2
+            given.append({"inputs": {"version": "1"}, **options})
+            plans = [one_task(at.trigger(**one)).check().fingerprint for one in given]
 
-        assert plans[0].check().fingerprint != plans[1].check().fingerprint
+        assert plans[0] == plans[1] != plans[2]
 
 
 class TestGitLab:

@@ -96,22 +96,26 @@ class Report:
 
     # Masking ------------------------------------------------------------------------------
 
-    def mask(self, secret: Secret | str) -> bool:
-        """Keep *secret* out of all that is printed here, and of the job's log where that can be done.
+    def mask(self, *given: Secret | str) -> bool:
+        """Keep secrets out of all that is printed here, and of the job's log where that can be done.
 
-        GitHub and Azure mask it in whatever the job prints from now on, each
+        GitHub and Azure mask them in whatever the job prints from now on, each
         line of a value of several lines.
 
         Returns:
-            Whether the system masks it too.
+            Whether the system masks them too.
 
         Raises:
-            SecretError: It is too short or too common to be masked.
+            SecretError: One is too short or too common to be masked, or cannot
+                be fetched; those before it are masked.
         """
-        value = secret.reveal() if isinstance(secret, Secret) else secret
-        self._redactor.register(value)
-        if self.system not in ("github", "azure"):
-            return False
+        for secret in given:
+            value = secret.reveal() if isinstance(secret, Secret) else secret
+            self._redactor.register(value)
+            self._hide(value)
+        return self.system in ("github", "azure")
+
+    def _hide(self, value: str) -> None:
         # The command holds the value, and the system takes it out of the log. A line that is
         # common, such as a brace of a JSON key, would be masked wherever it stands.
         lines = [line.strip() for line in value.splitlines()]
@@ -119,9 +123,8 @@ class Report:
         for part in dict.fromkeys((value, *lines)):
             if self.system == "github":
                 self._write(github("add-mask", part))
-            elif "\n" not in part:
+            elif self.system == "azure" and "\n" not in part:
                 self._write(azure("task.setsecret", part))
-        return True
 
     # Saying -------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Identities:
             inner = innermost(fn)
             name = f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
             code = [self._code(layer) for layer in _codes(fn)]
-            self._functions[key] = f"{name}:{_hash([code, _fixed(fn)])[:16]}"
+            self._functions[key] = f"{name}:{_hash([code, _fixed(fn), *_data(fn)])[:16]}"
         return self._functions[key]
 
     def _code(self, code: types.CodeType) -> str:
@@ -198,6 +198,12 @@ def _codes(fn: Any) -> list[types.CodeType]:
             found.append(code)
         fn = getattr(fn, "__wrapped__", None)
     return found
+
+
+def _data(fn: Any) -> list[Any]:
+    """Return what a callable object says that it is made of: the ``plan_data`` of its class."""
+    kind: type[Any] = type(fn)
+    return [_value(fn.plan_data)] if hasattr(kind, "plan_data") else []
 
 
 def _last_line(code: types.CodeType) -> int:

@@ -47,6 +47,12 @@ class Trigger:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._service.resource!r})"
 
+    @property
+    def plan_data(self) -> list[Any]:
+        """What tells this trigger from another one, for the fingerprint of a plan."""
+        given = [_plain(self._ref), _plain(self._values)]
+        return [self._service.resource, list(self._service.good), *given]
+
     async def __call__(self, ctx: Run, **given: Any) -> Pipeline:
         """Start the pipeline, wait for its end, and return it.
 
@@ -84,6 +90,13 @@ def given_problems(name: str, given: object, check: Callable[[object], list[str]
             f"{name}={shown(given)} must be the thing itself, or a plain function that makes it"
         ]
     return [] if callable(given) else check(given)
+
+
+def _plain(given: Any) -> Any:
+    """Return a value as it is; of a function, which is in the plan by its source, its name."""
+    if callable(given):
+        return getattr(given, "__qualname__", type(given).__qualname__)
+    return given if isinstance(given, str) else dict(given)
 
 
 def _made(given: Any, arguments: Mapping[str, Any]) -> Any:
