@@ -12,7 +12,7 @@ import hashlib
 import linecache
 import re
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyflow.define.task import MISSING, Ref
 from pyflow.define.wiring import innermost
@@ -200,10 +200,9 @@ def _codes(fn: Any) -> list[types.CodeType]:
     return found
 
 
-def _data(fn: Any) -> list[Any]:
+def _data(fn: object) -> list[Any]:
     """Return what a callable object says that it is made of: the ``plan_data`` of its class."""
-    kind: type[Any] = type(fn)
-    return [_value(fn.plan_data)] if hasattr(kind, "plan_data") else []
+    return [_value(cast("Any", fn).plan_data)] if hasattr(type(fn), "plan_data") else []
 
 
 def _last_line(code: types.CodeType) -> int:
