@@ -34,7 +34,7 @@ ROOMS = [
     ("record", "define", "polling", "programs"),
     ("notices",),
     ("probes", "notifiers", "platforms", "routers"),
-    ("metrics",),
+    ("metrics", "triggers"),
     ("analysis",),
     ("run",),
     ("strategies",),

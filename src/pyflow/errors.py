@@ -30,6 +30,9 @@
     ├── SecretError (also ValueError)       a secret that cannot be protected or fetched
     ├── HTTPError                           a request gave no usable answer
     ├── MetricError                         a source of metrics gave no usable answer
+    ├── PipelineError                       a pipeline could not be started or followed
+    │   ├── PipelineFailed                  it ended, and not well
+    │   └── PipelineUnknown (also NeedsDecision) nobody can tell whether it runs
     └── AnalysisFailed                      an analysis says that a rollout must not go on
         └── AnalysisHeld (also NeedsDecision) it cannot say that it may, and asks for a person
 
@@ -68,6 +71,9 @@ __all__ = [
     "MetricError",
     "NeedsDecision",
     "Phase",
+    "PipelineError",
+    "PipelineFailed",
+    "PipelineUnknown",
     "PlatformError",
     "PollTimeout",
     "ProbeError",
@@ -419,6 +425,48 @@ class MetricError(PyflowError):
         self.query = query
         self.reason = reason
         super().__init__(f"{source} cannot answer {shown(query)}: {reason}")
+
+
+class PipelineError(PyflowError):
+    """A pipeline of a CI service could not be started; nothing runs. `pipeline` says which."""
+
+    def __init__(self, pipeline: str, reason: str, *, url: str = "") -> None:
+        self.pipeline = pipeline
+        self.reason = reason
+        self.url = url
+        super().__init__(f"{pipeline}: {reason}")
+
+
+class PipelineFailed(PipelineError):
+    """A pipeline ended, and not well, or took too long and was cancelled.
+
+    `url` is where a person reads about it, `status` how it ended in the
+    service's own word, `failed` the jobs that did not end well, and `log` the
+    end of what one of them said.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        reason: str,
+        *,
+        url: str = "",
+        status: str = "",
+        failed: Sequence[str] = (),
+        log: str = "",
+    ) -> None:
+        self.status = status
+        self.failed = tuple(failed)
+        self.log = log
+        super().__init__(pipeline, reason, url=url)
+
+
+class PipelineUnknown(PipelineError, NeedsDecision):
+    """Nobody can tell whether a pipeline was started, or how it stands; the run is held.
+
+    Nothing was started twice. Another attempt looks again before it does
+    anything. Contrast `PipelineError` itself: there, nothing runs.
+    """
 
 
 class AnalysisFailed(PyflowError):

@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 import pyflow
 import pyflow.analysis
+import pyflow.ci
 import pyflow.metrics
 import pyflow.notifiers
 import pyflow.platforms
@@ -39,6 +40,7 @@ import pyflow.run.result
 import pyflow.strategies
 import pyflow.testing
 import pyflow.testing.servers
+import pyflow.triggers
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
 from pyflow.frozen import Frozen, fields_of
@@ -285,6 +287,8 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.metrics`": (pyflow.metrics, " ".join(pyflow.metrics.__all__)),
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
+    "`pyflow.triggers`": (pyflow.triggers, " ".join(pyflow.triggers.__all__)),
+    "`pyflow.ci`": (pyflow.ci, "context CIContext report Report summary drawing"),
     "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
     "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
     "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),
@@ -331,7 +335,7 @@ MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
     *("Simulation", "Release", "Load", "Change", "Sample", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
-    *("Check", "Judgement", "Replayed"),
+    *("Check", "Judgement", "Replayed", "Pipeline", "Job", "CIContext"),
     *("RolloutWorkflow", "Report", "ReportedStep", "Decision"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )

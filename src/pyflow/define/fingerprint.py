@@ -12,7 +12,7 @@ import hashlib
 import linecache
 import re
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyflow.define.task import MISSING, Ref
 from pyflow.define.wiring import innermost
@@ -95,7 +95,7 @@ class Identities:
             inner = innermost(fn)
             name = f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
             code = [self._code(layer) for layer in _codes(fn)]
-            self._functions[key] = f"{name}:{_hash([code, _fixed(fn)])[:16]}"
+            self._functions[key] = f"{name}:{_hash([code, _fixed(fn), *_data(fn)])[:16]}"
         return self._functions[key]
 
     def _code(self, code: types.CodeType) -> str:
@@ -206,6 +206,11 @@ def _codes(fn: Any) -> list[types.CodeType]:
             found.append(code)
         fn = getattr(fn, "__wrapped__", None)
     return found
+
+
+def _data(fn: object) -> list[Any]:
+    """Return what a callable object says that it is made of: the ``plan_data`` of its class."""
+    return [_value(cast("Any", fn).plan_data)] if hasattr(type(fn), "plan_data") else []
 
 
 def _last_line(code: types.CodeType) -> int:

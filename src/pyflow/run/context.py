@@ -88,7 +88,17 @@ class Desk(Protocol):
 class Call:
     """One call of a user's function: which, for what, and whether it still counts."""
 
-    __slots__ = ("attempt", "cause", "is_over", "item", "outcome", "role", "shielded", "task")
+    __slots__ = (
+        "attempt",
+        "cause",
+        "deadline",
+        "is_over",
+        "item",
+        "outcome",
+        "role",
+        "shielded",
+        "task",
+    )
 
     def __init__(
         self,
@@ -109,6 +119,7 @@ class Call:
         self.outcome = outcome
         self.shielded = shielded
         self.is_over = False
+        self.deadline: float | None = None
 
 
 class Facts:
@@ -263,6 +274,15 @@ class AsyncContext(Facts):
     """The run, seen from inside one attempt of an async function."""
 
     __slots__ = ()
+
+    @property
+    def deadline(self) -> float | None:
+        """When this attempt is cut off by its timeout, by the clock of the running loop.
+
+        None where it has no timeout. A function that is cancelled earlier is
+        torn down with its engine, and a later resume takes up what it left.
+        """
+        return self._call.deadline
 
     async def sleep(self, span: Span) -> None:
         """Wait for *span*.

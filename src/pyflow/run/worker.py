@@ -372,6 +372,7 @@ async def _within(timeout_s: float, coroutine: Any, call: Call) -> Any:
     scope = asyncio.timeout(timeout_s)
     try:
         async with scope:
+            call.deadline = scope.when()
             value = await coroutine
     except TimeoutError as error:
         if scope.expired():

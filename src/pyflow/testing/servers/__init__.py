@@ -1,4 +1,4 @@
-"""Servers that play the services which notifiers talk to, on 127.0.0.1, for tests.
+"""Servers that play the services which notifiers and triggers talk to, on 127.0.0.1, for tests.
 
 Each answers as the service is documented to, limits included, and keeps what
 it was sent. `will(...)` scripts the next answers: another status, a reset, a
@@ -12,6 +12,8 @@ body that drips, or nothing at all.
 
 from __future__ import annotations
 
+from pyflow.testing.servers.github import GitHubServer
+from pyflow.testing.servers.gitlab import GitLabServer
 from pyflow.testing.servers.http import (
     Drip,
     Endless,
@@ -23,6 +25,7 @@ from pyflow.testing.servers.http import (
     Reset,
     Step,
 )
+from pyflow.testing.servers.jenkins import JenkinsServer
 from pyflow.testing.servers.pagerduty import PagerDutyServer
 from pyflow.testing.servers.slack import SlackServer
 from pyflow.testing.servers.smtp import Mail, SMTPServer
@@ -32,8 +35,11 @@ from pyflow.testing.servers.webhook import WebhookServer
 __all__ = [
     "Drip",
     "Endless",
+    "GitHubServer",
+    "GitLabServer",
     "HTTPServer",
     "Hang",
+    "JenkinsServer",
     "Mail",
     "PagerDutyServer",
     "Raw",

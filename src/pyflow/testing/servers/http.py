@@ -43,8 +43,8 @@ class Reply:
     status: int = 200
     """Its status."""
 
-    body: str | bytes | dict[str, Any] = b""
-    """Its body; a dict becomes JSON."""
+    body: str | bytes | dict[str, Any] | list[Any] = b""
+    """Its body; a dict or a list becomes JSON."""
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     """Its headers, besides the length."""
@@ -53,7 +53,7 @@ class Reply:
         """Return the answer as it is sent."""
         headers = {"Connection": "close", **self.headers}
         body = self.body
-        if isinstance(body, dict):
+        if isinstance(body, (dict, list)):
             headers.setdefault("Content-Type", "application/json")
             body = json.dumps(body)
         data = body.encode() if isinstance(body, str) else body

@@ -1,7 +1,7 @@
 """What the CI system says about this run, and who started it.
 
 Both are read once, when a run starts, and recorded. The environment is handed
-in; nothing here looks at the process's own.
+in; only `context` looks at the process's own where none is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pyflow.frozen import fields_of, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CIContext", "Initiator", "detect_ci", "detect_initiator"]
+__all__ = ["SYSTEMS", "CIContext", "Initiator", "context", "detect_ci", "detect_initiator"]
 
 INITIATOR_CHARS_MAX = 200
 VALUE_CHARS_MAX = 1_000
@@ -33,7 +33,8 @@ class CIContext:
 
     system: str
     """``github``, ``gitlab``, ``jenkins``, ``azure``, ``buildkite``, ``circleci``,
-    ``bitbucket``, or ``unknown`` for one that only says that it is there."""
+    ``bitbucket``, ``teamcity``, ``codebuild``, ``drone``, ``woodpecker``, or ``unknown``
+    for one that only says that it is there."""
 
     actor: str | None = None
     """Who started the job."""
@@ -90,6 +91,8 @@ class _System:
     run_url: tuple[str, ...] = ()
     run_id: tuple[str, ...] = ()
     event: tuple[str, ...] = ()
+    value: str | None = None
+    """What the marker has to be; None for anything that does not switch it off."""
 
 
 # The order matters: a system may be driven from inside another one's job, and all set CI.
@@ -182,8 +185,65 @@ SYSTEMS = (
         ),
         run_id=("$BITBUCKET_BUILD_NUMBER",),
     ),
+    # https://www.jetbrains.com/help/teamcity/predefined-build-parameters.html
+    _System(
+        "teamcity",
+        "TEAMCITY_VERSION",
+        commit=("$BUILD_VCS_NUMBER",),
+        repository=("$TEAMCITY_PROJECT_NAME",),
+        run_url=("$BUILD_URL",),
+        run_id=("$TEAMCITY_BUILDCONF_NAME#$BUILD_NUMBER", "$BUILD_NUMBER"),
+    ),
+    # https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
+    _System(
+        "codebuild",
+        "CODEBUILD_BUILD_ID",
+        actor=("$CODEBUILD_INITIATOR",),
+        commit=("$CODEBUILD_RESOLVED_SOURCE_VERSION",),
+        ref=("$CODEBUILD_WEBHOOK_HEAD_REF", "$CODEBUILD_SOURCE_VERSION"),
+        repository=("$CODEBUILD_SOURCE_REPO_URL",),
+        run_url=("$CODEBUILD_PUBLIC_BUILD_URL",),
+        run_id=("$CODEBUILD_BUILD_ID",),
+        event=("$CODEBUILD_WEBHOOK_EVENT",),
+    ),
+    # https://docs.drone.io/pipeline/environment/reference/
+    _System(
+        "drone",
+        "DRONE",
+        actor=("$DRONE_BUILD_TRIGGER", "$DRONE_COMMIT_AUTHOR"),
+        commit=("$DRONE_COMMIT_SHA", "$DRONE_COMMIT"),
+        ref=("$DRONE_TAG", "$DRONE_BRANCH"),
+        repository=("$DRONE_REPO",),
+        run_url=("$DRONE_BUILD_LINK",),
+        run_id=("$DRONE_BUILD_NUMBER",),
+        event=("$DRONE_BUILD_EVENT",),
+    ),
+    # https://woodpecker-ci.org/docs/usage/environment
+    _System(
+        "woodpecker",
+        "CI",
+        actor=("$CI_COMMIT_AUTHOR",),
+        commit=("$CI_COMMIT_SHA",),
+        ref=("$CI_COMMIT_TAG", "$CI_COMMIT_BRANCH"),
+        repository=("$CI_REPO",),
+        run_url=("$CI_PIPELINE_URL",),
+        run_id=("$CI_PIPELINE_NUMBER",),
+        event=("$CI_PIPELINE_EVENT",),
+        value="woodpecker",
+    ),
     _System("unknown", "CI"),
 )
+
+
+def context(environ: Mapping[str, str] | None = None) -> CIContext | None:
+    """Return what the CI system says about this process, or None outside of CI.
+
+    Args:
+        environ: The environment variables to look at; the process's own by
+            default. Blank ones count as missing; credentials in addresses are
+            left out.
+    """
+    return detect_ci(os.environ if environ is None else environ)
 
 
 def detect_ci(environ: Mapping[str, str]) -> CIContext | None:
@@ -194,7 +254,8 @@ def detect_ci(environ: Mapping[str, str]) -> CIContext | None:
             missing; credentials in addresses are left out.
     """
     for system in SYSTEMS:
-        if _said(environ, system.marker).lower() not in OFF:
+        marker = _said(environ, system.marker).lower()
+        if marker == system.value or (system.value is None and marker not in OFF):
             return CIContext(
                 system=system.name,
                 actor=_fill(system.actor, environ),

@@ -1,0 +1,50 @@
+"""What the CI system says about this run, and what the run says to it.
+
+Every run asks the former; the latter is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pyflow.ci.context import (
+    SYSTEMS,
+    CIContext,
+    Initiator,
+    context,
+    detect_ci,
+    detect_initiator,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyflow.ci.drawings import drawing
+    from pyflow.ci.reporting import Report, report
+    from pyflow.ci.summarising import summary
+
+__all__ = [
+    "SYSTEMS",
+    "CIContext",
+    "Initiator",
+    "Report",
+    "context",
+    "detect_ci",
+    "detect_initiator",
+    "drawing",
+    "report",
+    "summary",
+]
+
+LATER: Mapping[str, str] = MappingProxyType(
+    {"Report": "reporting", "drawing": "drawings", "report": "reporting", "summary": "summarising"}
+)
+"""Names that are imported when they are used, and the module that has each."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{LATER[name]}"), name)

@@ -1,0 +1,197 @@
+"""Keep deployments of GitLab in step with runs: one for each run, whose status follows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from pyflow.errors import shown
+from pyflow.messages import FIRST, delivered, rejected
+from pyflow.triggers._api import Api
+from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
+from pyflow.triggers._deployments import (
+    Instant,
+    Unsettled,
+    in_time,
+    name_problems,
+    settled_by,
+    unsettled,
+)
+from pyflow.triggers.gitlab import project_problems, project_segment
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from pyflow.messages import Attempt, Delivery, Message
+    from pyflow.secrets import Secret
+
+__all__ = ["GitLabDeployments"]
+
+PAGE = 100
+TIMEOUT_S = 3600.0
+SKEW = timedelta(minutes=5)
+"""How far apart our clock and the server's may be."""
+COMMIT_CHARS = (7, 64)
+
+STATES: Mapping[str, str] = MappingProxyType(
+    {
+        "started": "running",
+        "resumed": "running",
+        "rolling_back": "running",
+        "succeeded": "success",
+        "failed": "failed",
+        # What was deployed before stays the latest that succeeded.
+        "rolled_back": "failed",
+        "rollback_failed": "failed",
+        "cancelled": "canceled",
+    }
+)
+"""The status that each event comes to; of other events GitLab is told nothing."""
+
+
+class GitLabDeployments:
+    """A `Notifier`: each run is a deployment of a project.
+
+    A deployment is made when the run starts, or with whatever is told first.
+    It is ``running`` while the run goes on and while it rolls back, and in the
+    end ``success``, ``failed`` or ``canceled``; one that was rolled back is
+    ``failed``, so that the one before stays the latest. A message that comes
+    twice changes nothing. GitLab has no place for a run's id: after a crash
+    before the deployment's number was recorded, it is told by environment,
+    commit, ref and time.
+
+    Args:
+        project: Its path, such as ``"acme/shop"``, or its number.
+        token: An access token with the scope ``api``.
+        commit: What is deployed; by default the commit that the CI system names.
+        ref: Its branch or tag; by default the one that the CI system names.
+        is_tag: Whether *ref* is a tag.
+        environment: What GitLab calls the environment; the run's own by default.
+        base_url: Where GitLab is, without ``/api/v4``.
+        ssl_context: How to speak TLS; by default with the system's roots.
+
+    Raises:
+        DefinitionError: An argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        project: str | int,
+        *,
+        token: Secret,
+        commit: str | None = None,
+        ref: str | None = None,
+        is_tag: bool = False,
+        environment: str | None = None,
+        base_url: str = "https://gitlab.com",
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        problems = [
+            *project_problems(project),
+            *token_problems("token", token),
+            *([] if ref is None else ref_problems(ref)),
+            *name_problems("environment", environment),
+            *base_url_problems(base_url),
+        ]
+        if commit is not None and not _is_commit(commit):
+            problems.append(f"commit={shown(commit)} is no commit's hash")
+        if not isinstance(is_tag, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            problems.append(f"is_tag={shown(is_tag)} must be True or False")
+        refuse("GitLabDeployments", problems)
+        self._project = project
+        self._path = f"/projects/{project_segment(project)}/deployments"
+        self._commit = commit
+        self._ref = ref
+        self._is_tag = is_tag
+        self._environment = environment
+        self._clock = Instant()
+        self._api = Api(
+            base_url.rstrip("/") + "/api/v4",
+            token=token,
+            scheme="private-token",
+            timeout_s=TIMEOUT_S,
+            clock=self._clock,
+            ssl_context=ssl_context,
+        )
+
+    def __repr__(self) -> str:
+        return f"GitLabDeployments({self._project!r})"
+
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
+        """Have the deployment of the run, with the status that *message* comes to."""
+        status = STATES.get(message.event)
+        if status is None:
+            return delivered(f"{message.event} is nothing that GitLab is told")
+        self._clock.at = attempt.at or message.at
+
+        async def tell(deadline: float) -> Delivery:
+            number = attempt.receipt.get("deployment")
+            if isinstance(number, int):
+                present = await self._status_of(number, deadline)
+            else:
+                number, present = await self._deployment(message, status, deadline)
+            if present != status:
+                body = {"status": status}
+                path = f"{self._path}/{number}"
+                said = await self._api.ask("PUT", path, body=body, deadline=deadline)
+                settled_by(said, 200)
+            return delivered(f"deployment {number}", receipt={"deployment": number})
+
+        return await in_time(tell, attempt)
+
+    async def _status_of(self, number: int, deadline: float) -> str:
+        said = await self._api.ask("GET", f"{self._path}/{number}", deadline=deadline)
+        status = settled_by(said, 200).get("status")
+        if not isinstance(status, str):
+            raise unsettled(said)
+        return status
+
+    async def _deployment(self, message: Message, status: str, deadline: float) -> tuple[int, str]:
+        """Return number and status of the run's deployment, which is made where there is none."""
+        body = self._body(message)
+        query = {"environment": body["environment"], "order_by": "id", "sort": "desc"}
+        path = f"{self._path}?{urlencode({**query, 'per_page': PAGE})}"
+        said = await self._api.ask("GET", path, deadline=deadline)
+        rows = settled_by(said, 200).rows()
+        if rows is None:
+            raise unsettled(said)
+        for row in rows:
+            if isinstance(row.get("id"), int) and _is_same(row, body, message):
+                return row["id"], str(row.get("status"))
+        body["status"] = status
+        said = await self._api.ask("POST", self._path, body=body, deadline=deadline)
+        number = settled_by(said, 201).get("id")
+        if not isinstance(number, int):
+            raise unsettled(said)
+        return number, status
+
+    def _body(self, message: Message) -> dict[str, Any]:
+        ci = message.run.ci
+        environment = self._environment or message.run.environment
+        commit, ref = self._commit or ci.get("commit"), self._ref or ci.get("ref")
+        if environment is None:
+            raise Unsettled(rejected("the run has no environment; give environment="))
+        if commit is None or ref is None or not _is_commit(commit):
+            raise Unsettled(rejected("nobody says what is deployed; give commit= and ref="))
+        return {"environment": environment, "sha": commit, "ref": ref, "tag": self._is_tag}
+
+
+def _is_same(row: Mapping[str, Any], body: Mapping[str, Any], message: Message) -> bool:
+    """Return whether *row* is what this run may have made before: the same thing, and not older."""
+    if any(row.get(name) != body[name] for name in ("sha", "ref")):
+        return False
+    made = str(row.get("created_at", ""))
+    try:
+        at = datetime.fromisoformat(made)
+    except ValueError:
+        return False
+    began = message.run.started_at or message.at
+    return at.astimezone(UTC) >= began - SKEW and row.get("status") in ("created", "running")
+
+
+def _is_commit(text: str) -> bool:
+    least, most = COMMIT_CHARS
+    return least <= len(text) <= most and not set(text.lower()) - set("0123456789abcdef")

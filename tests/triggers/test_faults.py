@@ -1,0 +1,222 @@
+"""Every trigger, over every way in which a service can fail: the deadline holds, nothing is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import pyflow
+from pyflow.errors import PipelineError, PipelineUnknown
+from pyflow.messages import Attempt, Delivery
+from pyflow.testing.servers import (
+    Drip,
+    Endless,
+    GitHubServer,
+    GitLabServer,
+    Hang,
+    Raw,
+    Reply,
+    Reset,
+    Step,
+)
+from pyflow.triggers import GitHubDeployments, GitLabDeployments
+from support.notices import RUN, message
+from support.pipelines import KITS, Kit, kit, one_task, quick
+
+TIMEOUT_S = 0.2
+CANCEL_S = 0.05
+SLACK_S = 0.25
+"""How much later than its deadline a task may end."""
+
+BOMB = gzip.compress(b"\0" * 50_000_000)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HTML = {"Content-Type": "text/html"}
+JSON = {"Content-Type": "application/json"}
+
+FAULTS: dict[str, Step] = {
+    "nothing": Raw(b""),
+    "reset": Reset(),
+    "hangs": Hang(),
+    "garbage": Raw(b"\x00\xff\xfe" * 500),
+    "another protocol": Raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "endless status": Drip(b"HTTP/1.1 200 OK "),
+    "slow headers": Drip(b"X-A: b\r\n", head=b"HTTP/1.1 200 OK\r\n"),
+    "slow body": Drip(b"ok", head=b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
+    "slow chunks": Drip(b"1\r\nx\r\n", head=CHUNKED),
+    "10 GB": Endless(),
+    "10 GB unannounced": Drip(b"x", head=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 500_000),
+    "64 KB of headers": Raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"y" * 70_000 + b"\r\n\r\n"),
+    "many headers": Raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n"),
+    "shorter than it says": Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nok"),
+    "two lengths": Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
+    "negative length": Raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nok"),
+    "length and chunks": Raw(CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    "broken chunks": Raw(CHUNKED + b"zz\r\nok\r\n"),
+    "endless interim": Raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "switches": Raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    "redirect to itself": Reply(302, "", {"Location": "/"}),
+    "redirect elsewhere": Reply(307, "", {"Location": "http://evil.example/"}),
+    "permanent redirect": Reply(308, "", {"Location": "file:///etc/passwd"}),
+    "login page": Reply(200, "<html>Please sign in</html>", HTML),
+    "bad JSON": Reply(200, '{"ok": tr', JSON),
+    "NaN": Reply(200, '{"id": NaN, "status": "success", "workflow_run_id": NaN}', JSON),
+    "wrong types": Reply(200, {"id": "x", "status": 7, "workflow_run_id": [], "building": "no"}),
+    "deep JSON": Reply(200, "[" * 60_000, JSON),
+    "bad charset": Reply(200, b"\xff\xfe\x00", {"Content-Type": "text/plain; charset=utf-7"}),
+    "gzip bomb": Reply(200, BOMB, {"Content-Encoding": "gzip"}),
+    "empty": Reply(200, ""),
+    "no content": Raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "400": Reply(400, "x" * 60_000),
+    "401": Reply(401, "\x1b[31m\r\n::error::"),
+    "404": Reply(404, ""),
+    "429": Reply(429, "", {"Retry-After": "1"}),
+    "429 huge": Reply(429, "", {"Retry-After": "9" * 15}),
+    "429 nonsense": Reply(429, '{"retry_after": "soon"}', {"Retry-After": "soon"}),
+    "500": Reply(500, "boom"),
+    "502": Reply(502, "<html>"),
+    "503": Reply(503, "", {"Retry-After": "0"}),
+    "504": Reply(504, ""),
+}
+CERTAIN = (
+    *("redirect to itself", "redirect elsewhere", "permanent redirect"),
+    *("400", "401", "404", "429", "429 huge", "429 nonsense"),
+)
+"""Faults that say that nothing was started."""
+
+
+def outcome(trigger: Any) -> tuple[pyflow.Result, float]:
+    """Run *trigger*, and return what came of it, and how long that took."""
+
+    async def run() -> tuple[pyflow.Result, float]:
+        now = asyncio.get_running_loop().time
+        began = now()
+        result = await pyflow.Engine().run(one_task(trigger))
+        return result, now() - began
+
+    return asyncio.run(run())
+
+
+def hasty(at: Kit) -> Any:
+    """Return a trigger whose deadline is near and whose patience is long."""
+    watch = quick(timeout=TIMEOUT_S, settle="1m", patience="1m", cancel_within=CANCEL_S)
+    return at.trigger(watch=watch)
+
+
+@pytest.mark.parametrize("name", KITS)
+class TestFaults:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_start(self, name: str, fault: str) -> None:
+        """However a start fails, the task ends in time, says what is known, and sends it once."""
+        with kit(name) as at:
+            at.server.always(FAULTS[fault])
+            result, took_s = outcome(hasty(at))
+
+        error = result.tasks["deploy"].error
+        assert error is not None
+        assert took_s <= TIMEOUT_S + CANCEL_S + SLACK_S
+        assert isinstance(error.__cause__, PipelineError)
+        assert isinstance(error.__cause__, PipelineUnknown) == (fault not in CERTAIN)
+        assert result.status == ("failed" if fault in CERTAIN else "held")
+        assert at.starts == 1
+        assert len(str(error)) <= 1_500
+        assert all(line.isprintable() for line in str(error).splitlines())
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_look(self, name: str, fault: str) -> None:
+        """However the looks fail, the task ends in time, and holds the run: the pipeline may run."""
+        with kit(name) as at:
+            answer = at.server.answer
+            at.server.answer = lambda r: FAULTS[fault] if r.method == "GET" else answer(r)
+            result, took_s = outcome(hasty(at))
+
+        error = result.tasks["deploy"].error
+        assert error is not None
+        assert took_s <= TIMEOUT_S + CANCEL_S + SLACK_S
+        assert isinstance(error.__cause__, PipelineUnknown)
+        assert result.status == "held"
+        assert at.starts == 1
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_details(self, name: str, fault: str) -> None:
+        """However jobs and logs fail, a pipeline that ended well has ended well, and in time."""
+        with kit(name) as at:
+            answer = at.server.answer
+            extra = ("/jobs?", "/logs", "/trace", "/consoleText")
+            at.server.answer = lambda r: (
+                FAULTS[fault] if any(one in r.path for one in extra) else answer(r)
+            )
+            watch = quick(timeout=TIMEOUT_S * 2)
+            result, took_s = outcome(at.trigger(watch=watch, keep_log=True))
+
+        assert result.status == "succeeded"
+        assert took_s <= TIMEOUT_S * 2 + SLACK_S
+        assert at.starts == 1
+
+    def test_refused(self, name: str) -> None:
+        """A port on which nobody listens has started nothing, and the task fails in time."""
+        with kit(name) as at:
+            trigger = hasty(at)
+
+        result, took_s = outcome(trigger)
+
+        assert result.status == "failed"
+        assert took_s <= TIMEOUT_S + CANCEL_S + SLACK_S
+
+    def test_untrusted(self, name: str) -> None:
+        """A certificate that nobody vouches for is never talked to."""
+        with kit(name, tls=True) as at:
+            result, _ = outcome(hasty(at))
+
+            assert at.server.received == []
+        assert result.status == "failed"
+
+
+HUB = pyflow.Secret("ghp-for-tests-only", name="t")
+LAB = pyflow.Secret("glpat-for-tests-only", name="t")
+DEPLOYMENTS: dict[str, tuple[type[GitHubServer | GitLabServer], Any]] = {
+    "github": (
+        GitHubServer,
+        lambda s: GitHubDeployments("acme/shop", token=HUB, base_url=s.base_url),
+    ),
+    "gitlab": (
+        GitLabServer,
+        lambda s: GitLabDeployments("acme/shop", token=LAB, base_url=s.base_url),
+    ),
+}
+CI = {"commit": "0123456789abcdef", "ref": "main"}
+
+
+def told(notifier: Any) -> tuple[Delivery, float]:
+    """Tell of a start, and return what came of it, and how long that took."""
+
+    async def run() -> tuple[Delivery, float]:
+        now = asyncio.get_running_loop().time
+        began = now()
+        one = message("started", run=replace(RUN, ci=CI))
+        found = await notifier.notify(one, Attempt(timeout_s=TIMEOUT_S))
+        return found, now() - began
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+class TestDeployments:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_told(self, name: str, fault: str, method: str) -> None:
+        """Whichever request fails, the try ends in time, raises nothing, and is no false success."""
+        serve, make = DEPLOYMENTS[name]
+        with serve(refs=(CI["commit"], "main")) as server:
+            answer: Any = server.answer
+            faulty: Any = lambda r: FAULTS[fault] if r.method == method else answer(r)  # noqa: E731
+            server.answer = faulty
+            found, took_s = told(make(server))
+
+        assert took_s <= TIMEOUT_S + SLACK_S
+        assert found.status != "delivered"
+        assert len(found.detail) <= 600
+        assert found.detail.isprintable()
