@@ -85,6 +85,7 @@ ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str], ..
         "mend it, and see that nothing else is wrong: pyflow-deploy check FILE:WORKFLOW",
     ),
     (errors.SecretError, USAGE, "set the variable or the file that the secret is read from"),
+    (errors.CommandFailed, USAGE, "call that program by hand there, and mend what it says"),
     (errors.NeedsDecision, NEEDS_DECISION, HISTORY),
 )
 """For each kind of error, the closest first: the exit code, and the next step."""

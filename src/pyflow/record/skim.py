@@ -23,6 +23,7 @@ DIGEST = 64
 TAIL = re.compile(
     rb'"hash":"([0-9a-f]{64})","kind":"([a-z_]+)","prev":"([0-9a-f]{64})","run":("(?:[^"\\]|\\.)*"),"seq":(\d{1,15})\}'
 )
+AT = slice(7, 34)
 KIND = '","kind":"'
 
 
@@ -45,6 +46,9 @@ class Skimmed:
     hash: str
     """Its own hash, which is that of its bytes."""
 
+    at: str
+    """When it was recorded, as it is written: text order is time order."""
+
 
 def skim(line: bytes) -> Skimmed | None:
     """Return the record in *line*, or None if it is not as it was written."""
@@ -57,7 +61,13 @@ def skim(line: bytes) -> Skimmed | None:
     bare = line[:at] + line[at + len(MARK) + DIGEST + 2 :]
     if hashlib.sha256(DOMAIN_BYTES + bare).hexdigest().encode() != digest:
         return None
-    return Skimmed(json.loads(run), int(seq), kind.decode(), prev.decode(), digest.decode())
+    return Skimmed(
+        json.loads(run), int(seq), kind.decode(), prev.decode(), digest.decode(), _instant(line)
+    )
+
+
+def _instant(line: bytes) -> str:
+    return line[AT].decode() if line.startswith(b'{"at":"') else ""
 
 
 def kind_of(line: str) -> str:

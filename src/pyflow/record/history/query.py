@@ -104,7 +104,8 @@ def _query(
     """Return what finds the runs, with the numbers of the rarest condition, `d`, in front."""
     low, high = _span(connection, question)
     facts = _rarest_first(connection, question.facts)
-    where, params = ["d.number BETWEEN ? AND ?"], [low, high]
+    where = ["d.number BETWEEN ? AND ?"]
+    params: list[Any] = [low, high]
     source = "runs"
     if question.words is not None:
         source = HITS

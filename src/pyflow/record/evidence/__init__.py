@@ -1,0 +1,1 @@
+"""Evidence that a record is what was written: keys, anchors, and verdicts."""
