@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyflow.cli.codes import CANCELLED, code_of_status
@@ -16,6 +14,7 @@ from pyflow.cli.target import load
 from pyflow.record.outline import outline_of
 from pyflow.record.rendering import table_of
 from pyflow.run.engine import Engine
+from pyflow.spans import seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -171,6 +170,7 @@ def _options(args: argparse.Namespace, target: Target) -> dict[str, Any]:
 
 
 def _engine(args: argparse.Namespace, out: Output) -> TellingEngine:
+    seconds(args.grace, what="--grace", zero=True)  # before anything is opened
     engine = TellingEngine(
         out.tell if not out.quiet else None,
         journal=args.journal,
@@ -273,7 +273,6 @@ class TellingEngine(Engine):
     def __init__(self, tell: Callable[[str], None] | None, **options: Any) -> None:
         super().__init__(**options)
         self._tell = tell
-        self._following: set[asyncio.Task[None]] = set()
         self.begun: str | None = None
         """The run that was started or taken up last."""
 
@@ -290,16 +289,12 @@ class TellingEngine(Engine):
         self.begun = run.id
         if self._tell is not None:
             self._tell(f"run {run.id}")
-            task = asyncio.get_running_loop().create_task(self._follow(run, after, self._tell))
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            run.follow(self._told, after=after)
         return run
 
-    async def _follow(self, run: Run, after: int, tell: Callable[[str], None]) -> None:
-        with suppress(asyncio.CancelledError):
-            async for record in run.events():
-                if record.seq > after and record.kind in TOLD:
-                    tell(line_of(record))
+    def _told(self, record: Record) -> None:
+        if self._tell is not None and record.kind in TOLD:
+            self._tell(line_of(record))
 
 
 def line_of(record: Record) -> str:
