@@ -144,6 +144,9 @@ class Outline:
     def _take_release(self, event: ev.HoldReleased) -> None:
         task = self._task(event.task)
         task.status = "waiting" if event.decision == "retry" else "skipped"
+        for other in self.tasks.values():  # which of them it had blocked, only the plan knows
+            if other.status == "blocked":
+                other.status = "pending"
         self._answered(event.task)
 
     def _take_task(self, event: ev.TaskEvent) -> None:

@@ -40,6 +40,7 @@ as far as it goes, and does not end with the run's last record.
 """
 
 LAST = 1 << 62
+BESIDE = ("head", "index", "file")
 SOUND = ("ok", "clock_went_back")
 LIMITS = {
     "anchor": (
@@ -212,7 +213,8 @@ def _verified(
 
 
 def _order(finding: Finding) -> int:
-    return finding.n if finding.n is not None else LAST
+    """Return where a finding stands: records in their order, then what stands beside them."""
+    return LAST if finding.n is None or finding.kind in BESIDE else finding.n
 
 
 KINDS: dict[str, Verdict] = {
