@@ -170,7 +170,7 @@ def _approval(
     said = [
         r
         for r in records
-        if isinstance(r.event, ev.ApprovalAnswered) and r.event.answer == "approve"
+        if isinstance(r.event, ev.ApprovalAnswered) and r.event.answer == "approve" and r.event.by
     ]
     names = [str(getattr(record.event, "by", None)) for record in said]
     if not said:

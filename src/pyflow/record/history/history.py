@@ -122,19 +122,14 @@ class History:
             JournalError: There is no such field, an instant has no time zone, or
                 the SQLite of this Python has no FTS5 and *text* is given.
         """
-        question = Question(fields, since=since, until=until, text=text, before=before)
-        if text is not None and not self._index.has_words:
-            raise JournalError(
-                "this Python's SQLite was built without FTS5, so there is no looking for text; "
-                "look for task, change or status instead"
-            )
+        question = self._question(fields, since=since, until=until, text=text, before=before)
         return found(self._index.connection, question, limit=limit)
 
     def count(self, **conditions: Any) -> int:
         """Return how many runs fit; the conditions are those of `runs`."""
         keys = ("since", "until", "text", "before")
         given = {key: conditions.pop(key, None) for key in keys}
-        return count(self._index.connection, Question(conditions, **given))
+        return count(self._index.connection, self._question(conditions, **given))
 
     def run(self, run_id: str) -> RunSummary:
         """Return the run *run_id* in one row.
@@ -219,6 +214,14 @@ class History:
         return dora_of(reversed(runs), days=days, committed_at=committed_at)
 
     # Inside -------------------------------------------------------------------------------
+
+    def _question(self, fields: dict[str, str | None], **options: Any) -> Question:
+        if options["text"] is not None and not self._index.has_words:
+            raise JournalError(
+                "this Python's SQLite was built without FTS5, so there is no looking for text; "
+                "look for task, change or status instead"
+            )
+        return Question(fields, **options)
 
     def _changes(self, sql: str, params: list[str]) -> Iterator[Change]:
         for (

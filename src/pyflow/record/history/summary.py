@@ -134,8 +134,8 @@ def facts_in(kind: str, data: Mapping[str, Any]) -> Iterator[Fact]:
             resource = str(data.get("resource"))
             if resource.startswith(SERVICE):
                 yield "service", resource.removeprefix(SERVICE).partition("/")[0]
-        case "approval_answered" if data.get("answer") == "approve":
-            yield "approver", str(data.get("by"))
+        case "approval_answered" if data.get("answer") == "approve" and data.get("by"):
+            yield "approver", str(data["by"])
         case "change_recorded":
             yield "change", str(data.get("resource"))
         case _:
