@@ -21,7 +21,7 @@ DOMAIN_BYTES = DOMAIN.encode()
 MARK = b'"hash":"'
 DIGEST = 64
 TAIL = re.compile(
-    rb'"hash":"([0-9a-f]{64})","kind":"([a-z_]+)","prev":"([0-9a-f]{64})","run":("(?:[^"\\]|\\.)*"),"seq":(\d{1,15})\}'
+    rb'"hash":"([0-9a-f]{64})","kind":"([a-z_]+)","prev":"([0-9a-f]{64})","run":("(?:[ !#-\[\]-~]|\\.)*"),"seq":(\d{1,15})\}'
 )
 AT = slice(7, 34)
 KIND = '","kind":"'
@@ -61,9 +61,8 @@ def skim(line: bytes) -> Skimmed | None:
     bare = line[:at] + line[at + len(MARK) + DIGEST + 2 :]
     if hashlib.sha256(DOMAIN_BYTES + bare).hexdigest().encode() != digest:
         return None
-    return Skimmed(
-        json.loads(run), int(seq), kind.decode(), prev.decode(), digest.decode(), _instant(line)
-    )
+    name = json.loads(run) if b"\\" in run else run[1:-1].decode("ascii")
+    return Skimmed(name, int(seq), kind.decode(), prev.decode(), digest.decode(), _instant(line))
 
 
 def _instant(line: bytes) -> str:

@@ -143,7 +143,7 @@ class TestRuns:
         with pyflow.history(journal) as history:
             found = history.count(text=text)
 
-        assert found == {"NUMBER 17": 1, "héllo": 0}.get(text, 40)
+        assert found == {"NUMBER 17": 2, "héllo": 0}.get(text, 40)
 
     @pytest.mark.parametrize(
         ("conditions", "sentence"),

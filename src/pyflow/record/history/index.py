@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
-__all__ = ["PLACE_BITS", "Index", "index_path"]
+__all__ = ["Index", "index_path"]
 
 VERSION = "1"
 BATCH = 20_000
 """How many records are taken in by one transaction."""
-
-PLACE_BITS = 20
-"""The text of record *seq* of run *number* has the id ``number << PLACE_BITS | seq``."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS position (
@@ -58,7 +55,7 @@ CREATE TABLE IF NOT EXISTS changes (
 CREATE INDEX IF NOT EXISTS changes_by_place ON changes (environment, at);
 CREATE INDEX IF NOT EXISTS changes_by_time ON changes (at);
 """
-WORDS = "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (body, content='', detail='none')"
+WORDS = "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (body, detail='none')"
 RECORDS = "SELECT n, run_id, seq, line, chain FROM records WHERE n > ? ORDER BY n LIMIT ?"
 RUN = "SELECT line FROM records WHERE run_id = ? ORDER BY seq"
 COLUMNS = (
@@ -244,7 +241,7 @@ class _Batch:
         self._before: dict[int, str] = {}
         self._facts: dict[tuple[str, str, int], None] = {}
         self._changes: list[tuple[Any, ...]] = []
-        self._words: list[tuple[int, str]] = []
+        self._words: dict[int, list[str]] = {}
         self.unfinished: set[str] = set()
 
     def take(self, n: int, run_id: str, seq: int, line: str) -> None:
@@ -273,7 +270,7 @@ class _Batch:
         if kind == "change_recorded":
             self._change(row, seq, data, at)
         if self._has_words and (words := texts_in(kind, data)):
-            self._words.append((number << PLACE_BITS | min(seq, (1 << PLACE_BITS) - 1), words))
+            self._words.setdefault(number, []).append(words)
 
     def flush(self) -> None:
         """Write it all."""
@@ -291,9 +288,16 @@ class _Batch:
         cursor.executemany(
             "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._changes
         )
-        if self._words:
-            cursor.executemany("INSERT INTO words (rowid, body) VALUES (?, ?)", self._words)
+        for number, words in self._words.items():
+            self._say(number, " ".join(words))
         self.unfinished = {run_id for run_id, row in self._rows.items() if row["ended"] is None}
+
+    def _say(self, number: int, words: str) -> None:
+        """Add *words* to those that the run is found by."""
+        add = "UPDATE words SET body = body || ' ' || ? WHERE rowid = ?"
+        if self._cursor.execute(add, (words, number)).rowcount == 0:
+            put = "INSERT INTO words (body, rowid) VALUES (?, ?)"
+            self._cursor.execute(put, (words, number))
 
     def _row(self, run_id: str) -> dict[str, Any] | None:
         row = self._rows.get(run_id)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import JournalError, nearest, shown
-from pyflow.record.history.index import COLUMNS, PLACE_BITS
+from pyflow.record.history.index import COLUMNS
 from pyflow.record.history.summary import FIELDS, RunSummary
 
 if TYPE_CHECKING:
@@ -20,12 +20,7 @@ COUNTED = 2_000
 """How far a condition is counted to find the rarest; beyond, all are common."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
 HAS = "EXISTS (SELECT 1 FROM facts WHERE field = ? AND value = ? AND number = r.number)"
-HITS = f"""(
-SELECT DISTINCT rowid >> {PLACE_BITS} AS number FROM words
-WHERE words MATCH ? AND rowid >= ? AND rowid < ?
-)"""  # noqa: S608 - our own number
-"""The runs with words in them; their ids begin with the number of the run."""
-NUMBER_MAX = (1 << 62 - PLACE_BITS) - 1
+NUMBER_MAX = (1 << 62) - 1
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -36,7 +31,7 @@ class Question:
         facts: Values by field; None does not matter.
         since: Only runs that began at this instant or later.
         until: Only runs that began before it.
-        text: Words that all have to be in one record of the run; each may be cut short.
+        text: Words that all have to be in the run; each may be cut short.
         before: Only runs whose number is lower, to go on with the next page.
 
     Raises:
@@ -84,7 +79,6 @@ def found(
 ) -> Iterator[RunSummary]:
     """Yield the runs that fit *question*, the newest first, as they are asked for."""
     sql, params = _query(connection, question, SELECTED)
-    sql += " ORDER BY d.number DESC"
     if limit is not None:
         sql += " LIMIT ?"
         params.append(limit)
@@ -104,14 +98,17 @@ def _query(
     """Return what finds the runs, with the numbers of the rarest condition, `d`, in front."""
     low, high = _span(connection, question)
     facts = _rarest_first(connection, question.facts)
-    where = ["d.number BETWEEN ? AND ?"]
-    params: list[Any] = [low, high]
-    source = "runs"
     if question.words is not None:
-        source = HITS
-        params = [question.words, low << PLACE_BITS, (high + 1) << PLACE_BITS, *params]
+        source, number = "words", "d.rowid"  # whose hits come in the order of the runs
     elif facts:
-        source = "facts"
+        source, number = "facts", "d.number"
+    else:
+        source, number = "runs", "d.number"
+    where, params = [f"{number} BETWEEN ? AND ?"], list[Any]((low, high))
+    if question.words is not None:
+        where.append("words MATCH ?")
+        params.append(question.words)
+    elif facts:
         where.append("d.field = ? AND d.value = ?")
         params += facts.pop(0)
     for fact in facts:
@@ -121,8 +118,8 @@ def _query(
         if at is not None:
             where.append(f"r.started {sign} ?")
             params.append(at)
-    parts = f"{source} d CROSS JOIN runs r ON r.number = d.number WHERE {' AND '.join(where)}"
-    return f"SELECT {selected} FROM {parts}", params  # noqa: S608 - our own parts
+    parts = f"{source} d CROSS JOIN runs r ON r.number = {number} WHERE {' AND '.join(where)}"
+    return f"SELECT {selected} FROM {parts} ORDER BY {number} DESC", params  # noqa: S608
 
 
 def _rarest_first(
