@@ -84,7 +84,7 @@ class TestHistory:
             (["--status", "held"], [2]),
             (["--change", "lb/shop"], [1, 0]),
             (["--text", "reset by peer"], [1]),
-            (["--text", "conn err"], []),
+            (["--text", "conn*"], [1]),
             (["--since", "1d"], [2, 1, 0]),
             (["--until", "2026-01-01"], []),
             (["--since", "2020-01-01T00:00", "--until", "2999-01-01T00:00:00+02:00"], [2, 1, 0]),

@@ -130,7 +130,7 @@ def _add_history(commands: Commands, environ: Mapping[str, str]) -> None:
     parser.add_argument(
         "--text",
         metavar="WORDS",
-        help="words in the run: failures, logs, questions, answers, changes",
+        help="words in the run: failures, logs, questions, answers, changes; conn* for all that begin so",
     )
     parser.add_argument("--limit", metavar="N", type=int, default=25, help="how many, at most; 25")
     parser.add_argument(

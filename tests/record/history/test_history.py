@@ -137,13 +137,13 @@ class TestRuns:
         assert (open_.status, open_.ended, open_.duration_s) == ("paused", None, None)
         assert "  -" in str(open_)
 
-    @pytest.mark.parametrize("text", ["blu", "NUMBER 17", "was", "here", "héllo"])
-    def test_are_found_by_words_cut_short(self, journal: Path, text: str) -> None:
-        """Words may be cut short, in any case; what nobody said is not found."""
+    @pytest.mark.parametrize("text", ["blu*", "blu", "NUMBER 17", "was", "HER*", "héllo"])
+    def test_are_found_by_words(self, journal: Path, text: str) -> None:
+        """Words are found in any case, whole or begun; what nobody said is not."""
         with pyflow.history(journal) as history:
             found = history.count(text=text)
 
-        assert found == {"NUMBER 17": 2, "héllo": 0}.get(text, 40)
+        assert found == {"NUMBER 17": 2, "héllo": 0, "blu": 0}.get(text, 40)
 
     @pytest.mark.parametrize(
         ("conditions", "sentence"),

@@ -109,7 +109,8 @@ class History:
             since: Only runs that began at this instant or later.
             until: Only runs that began before it.
             text: Words that all stand somewhere in the run: what failed, was
-                logged, asked, answered, changed. A word may be cut short.
+                logged, asked, answered, changed. ``conn*`` stands for all
+                words that begin so.
             before: Only runs that began before the one with this number: the
                 next page after a run is ``before=run.number``.
             limit: How many, at most.

@@ -19,9 +19,9 @@ __all__ = ["Question", "count", "found", "instant", "summary_of"]
 COUNTED = 2_000
 """How far a condition is counted to find the rarest; beyond, all are common."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
-HAS = "EXISTS (SELECT 1 FROM facts WHERE field = ? AND value = ? AND number = r.number)"
+HAS = "EXISTS (SELECT 1 FROM facts WHERE field = ? AND value = ? AND number = {})"
 NUMBER_MAX = (1 << 62) - 1
-WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+\*?")
 
 
 class Question:
@@ -31,7 +31,7 @@ class Question:
         facts: Values by field; None does not matter.
         since: Only runs that began at this instant or later.
         until: Only runs that began before it.
-        text: Words that all have to be in the run; each may be cut short.
+        text: Words that all have to be in the run; ``conn*`` stands for all that begin so.
         before: Only runs whose number is lower, to go on with the next page.
 
     Raises:
@@ -112,7 +112,7 @@ def _query(
         where.append("d.field = ? AND d.value = ?")
         params += facts.pop(0)
     for fact in facts:
-        where.append(HAS)
+        where.append(HAS.format(number))  # of the condition in front, so that no run is read for it
         params += fact
     for sign, at in ((">=", question.since), ("<", question.until)):
         if at is not None:
@@ -146,7 +146,7 @@ def _span(connection: sqlite3.Connection, question: Question) -> tuple[int, int]
 
 
 def _words(text: str) -> str:
-    """Return *text* as FTS5 wants it: every word, each of which may go on.
+    """Return *text* as FTS5 wants it: every word, and those that end in a star may go on.
 
     Raises:
         JournalError: There is no word in it.
@@ -154,7 +154,7 @@ def _words(text: str) -> str:
     words = WORD.findall(text)
     if not words:
         raise JournalError(f"text={shown(text)} has no word in it; give some letters or digits")
-    return " AND ".join(f'"{word}"*' for word in words)
+    return " AND ".join(f'"{word.rstrip("*")}"' + "*" * word.endswith("*") for word in words)
 
 
 def summary_of(row: Sequence[Any]) -> RunSummary:
