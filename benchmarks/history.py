@@ -23,7 +23,7 @@ from typing import Any
 from pyflow.record import events as ev
 from pyflow.record.codec import GENESIS, seal_lines
 from pyflow.record.evidence.verification import verify_journal
-from pyflow.record.history.history import History
+from pyflow.record.history.lookup import History
 from pyflow.record.sqlite.commit import INSERT
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.tip import START, Tip, link

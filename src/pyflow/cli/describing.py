@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyflow.record import events as ev
+from pyflow.record.outline import outline_of
 
 if TYPE_CHECKING:
     from pyflow.define.plan import Plan
@@ -80,6 +81,7 @@ def result_data(result: Result) -> dict[str, Any]:
         "wall_s": result.metrics.wall_s,
         "records": len(trail),
         "head": trail[-1].hash if len(trail) else None,
+        "waits": waits_data(outline_of(result.run_id, trail)),
     }
 
 
@@ -102,10 +104,15 @@ def outline_data(outline: Outline) -> dict[str, Any]:
             {"name": name, "status": t.status, "attempts": t.attempts, "detail": t.detail}
             for name, t in outline.tasks.items()
         ],
-        "waits": [{"task": w.task, "kind": w.kind, "text": w.text} for w in outline.waits],
+        "waits": waits_data(outline),
         "records": outline.records,
         "head": outline.head,
     }
+
+
+def waits_data(outline: Outline) -> list[dict[str, str]]:
+    """Return what a run waits for, as data."""
+    return [{"task": w.task, "kind": w.kind, "text": w.text} for w in outline.waits]
 
 
 def record_data(record: Record) -> dict[str, Any]:

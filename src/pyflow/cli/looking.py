@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyflow.cli.output import Output
     from pyflow.cli.parsing import Commands
-    from pyflow.record.history.history import History
+    from pyflow.record.history.lookup import History
     from pyflow.record.history.summary import RunSummary
     from pyflow.record.outline import Outline
 

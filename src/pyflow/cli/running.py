@@ -208,13 +208,8 @@ def _told(result: Result, args: argparse.Namespace) -> Answer:
         lines.append(f"  still applied: {', '.join(result.residue)}")
     lines += [f"  {wait.task}: {wait.text}" for wait in outline.waits]
     lines += [f"  next: {step}" for step in steps]
-    data = {"run": result_data(result) | outline_waits(outline), "next": steps}
+    data = {"run": result_data(result), "next": steps}
     return Answer(data, "\n".join(lines), code_of_status(result.status), told=True)
-
-
-def outline_waits(outline: Any) -> dict[str, Any]:
-    """Return what a run waits for, as data."""
-    return {"waits": outline_data(outline)["waits"]}
 
 
 def _left(engine: TellingEngine, args: argparse.Namespace, code: object) -> Answer:

@@ -202,7 +202,7 @@ def _verified(
     first = min(found, key=_order, default=None) or next(iter(set_back), None)
     return Verification(
         subject=subject,
-        verdict=KINDS.get(first.kind, cast("Verdict", first.kind)) if first else "ok",
+        verdict=CALLED.get(first.kind, cast("Verdict", first.kind)) if first else "ok",
         text=first.text if first else f"{records:,} records are as they were written",
         records=records,
         first_bad=Place(first.n, first.run_id, first.seq) if first and first.n else None,
@@ -217,7 +217,7 @@ def _order(finding: Finding) -> int:
     return LAST if finding.n is None or finding.kind in BESIDE else finding.n
 
 
-KINDS: dict[str, Verdict] = {
+CALLED: dict[str, Verdict] = {
     "truncated": "shorter_than_anchor",
     "rewritten": "differs_from_anchor",
     "forged": "forged_anchor",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from pyflow.record.history.history import History
+    from pyflow.record.history.lookup import History
 
 __all__ = ["history"]
 
@@ -32,6 +32,6 @@ def history(
         JournalIntegrityError: It is not what its head says.
     """
     # Few programs look back, and importing pyflow is to be quick.
-    from pyflow.record.history.history import History  # noqa: PLC0415
+    from pyflow.record.history.lookup import History  # noqa: PLC0415
 
     return History(path, told=told)
