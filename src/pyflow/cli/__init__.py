@@ -1,7 +1,1 @@
-"""The command line: each command is one call of the Python API."""
-
-from __future__ import annotations
-
-from pyflow.cli.main import main
-
-__all__ = ["main"]
+"""The command line: each command is one call of the Python API. It begins in `pyflow.cli.main`."""

@@ -14,8 +14,8 @@ import pytest
 import pyflow
 from pyflow.errors import JournalError, JournalIntegrityError, TamperedJournal
 from pyflow.record import events as ev
-from pyflow.record.history.lookup import History
 from pyflow.record.history.index import index_path
+from pyflow.record.history.lookup import History
 from pyflow.record.sqlite.journal import SQLiteJournal
 from support.journals import tamper
 
