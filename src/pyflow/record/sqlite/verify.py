@@ -9,6 +9,7 @@ The inbox is not covered: what counts of it is in the record.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from pyflow.frozen import frozen
 from pyflow.record.codec import GENESIS, decode_line
 from pyflow.record.events import RunFinished
 from pyflow.record.skim import Skimmed, skim
-from pyflow.record.sqlite.commit import UNFINISHED, Tail, workflow_of
+from pyflow.record.sqlite.commit import UNFINISHED, workflow_of
 from pyflow.record.sqlite.faults import FAULTS
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.opening import head_path, uri_of
@@ -145,12 +146,21 @@ class Reader:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
-        self.tip = START
+        self._end = (START.n, START.commit, START.chain)
         self.runs: dict[str, _Run] = {}
         self.set_back: list[tuple[int, str, int]] = []
         """Where the clock went back within a run; the first hundred."""
-        self._links = (START.chain,)
+        self._links: tuple[str, ...] = (START.chain,)
         """What the link before may have been, after one that did not fit."""
+
+    @property
+    def tip(self) -> Tip:
+        """Where what was read ends."""
+        return Tip(*self._end)
+
+    @tip.setter
+    def tip(self, tip: Tip) -> None:
+        self._end = (tip.n, tip.commit, tip.chain)
 
     def copy(self) -> Reader:
         """Return a reader that has read the same, and found nothing yet."""
@@ -185,7 +195,7 @@ class Reader:
     # One thing at a time ------------------------------------------------------------------
 
     def _check_number(self, n: int) -> None:
-        expected = self.tip.n + 1
+        expected = self._end[0] + 1
         if n > expected:
             gone = f"{n - expected} records of the journal are missing before record {n}"
             self._found("missing", gone, expected)
@@ -195,7 +205,7 @@ class Reader:
     def _displaced(self, n: int, record: Skimmed) -> tuple[Kind, str, int]:
         """Return what to say of an intact record in the place of another."""
         run = self.runs.get(record.run_id)
-        was_read = run and record.seq <= run.tail.seq and record.seq not in (run.replaced or ())
+        was_read = run and record.seq <= run.seq and record.seq not in (run.replaced or ())
         text = (
             f"record {n} of the journal is record {record.seq} of run {record.run_id!r}, in the "
             "place of another one"
@@ -208,8 +218,8 @@ class Reader:
         if run is None:
             run = self.runs[run_id] = _Run(n, None)
         run.replaced = {*(run.replaced or ()), seq}
-        if seq == run.tail.seq + 1:
-            run.tail = Tail(seq, "")
+        if seq == run.seq + 1:
+            run.seq, run.hash = seq, ""
 
     def _check_run(self, n: int, record: Skimmed, line: bytes) -> None:
         run_id, seq = record.run_id, record.seq
@@ -218,31 +228,36 @@ class Reader:
             run = self.runs[run_id] = _Run(n, _workflow(record, line))
         if run.holes and run.holes.pop(seq, None) is not None:
             self._found("reordered", f"record {seq} of run {run_id!r} is too late", n, run_id, seq)
-        elif seq <= run.tail.seq:
+        elif seq <= run.seq:
             text = f"record {seq} of run {run_id!r} is there twice"
             self._found("duplicated", text, n, run_id, seq)
         else:
             self._follow(run, n, record, line)
 
     def _follow(self, run: _Run, n: int, record: Skimmed, line: bytes) -> None:
-        expected = run.tail.seq + 1
+        expected = run.seq + 1
         if record.seq > expected:
             skipped = range(expected, min(record.seq, expected + FINDINGS_MAX))
             run.holes = {**(run.holes or {}), **dict.fromkeys(skipped, n)}
-        elif run.tail.hash not in ("", record.prev):
+        elif run.hash not in ("", record.prev):
             text = f"record {record.seq} of run {record.run_id!r} does not follow the one before it"
             self._found("unchained", text, n, record.run_id, record.seq)
         if record.at < run.at and len(self.set_back) < SET_BACK_MAX:
             self.set_back.append((n, record.run_id, record.seq))
-        run.tail, run.at = Tail(record.seq, record.hash), record.at
+        run.seq, run.hash, run.at = record.seq, record.hash, record.at
         run.status = _status(record, line)
 
     def _check_link(self, n: int, commit: Any, record: Skimmed | None, chain: str) -> None:
+        if record is not None and len(self._links) == 1:  # as it is where all is well
+            expected = link(self._links[0], commit, record.hash)
+            if chain == expected:
+                self._links, self._end = (chain,), (n, commit, chain)
+                return
         links = [link(before, commit, record.hash) for before in self._links] if record else []
         if links and chain not in links:
             self._found("unchained", f"the chain of the journal is broken at record {n}", n)
         self._links = (chain,) if chain in links else (chain, *links[:1])
-        self.tip = Tip(n, commit, chain)
+        self._end = (n, commit, chain)
 
     def _found(
         self, kind: Kind, text: str, n: int, run_id: str | None = None, seq: int | None = None
@@ -253,14 +268,14 @@ class Reader:
 class _Run:
     """What has been read of one run; a journal may have very many."""
 
-    __slots__ = ("at", "began", "holes", "replaced", "status", "tail", "workflow")
+    __slots__ = ("at", "began", "hash", "holes", "replaced", "seq", "status", "workflow")
 
     def __init__(self, began: int, workflow: str | None) -> None:
         self.began = began
         self.workflow = workflow
         self.status = ""
         self.at = ""
-        self.tail = Tail(0, GENESIS)
+        self.seq, self.hash = 0, GENESIS
         self.holes: dict[int, int] | None = None
         """Numbers that were passed over, and where."""
         self.replaced: set[int] | None = None
@@ -268,14 +283,15 @@ class _Run:
 
     def copy(self) -> _Run:
         copied = _Run(self.began, self.workflow)
-        copied.status, copied.tail, copied.at = self.status, self.tail, self.at
+        copied.status, copied.at = self.status, self.at
+        copied.seq, copied.hash = self.seq, self.hash
         copied.holes = dict(self.holes) if self.holes else None
         copied.replaced = set(self.replaced) if self.replaced else None
         return copied
 
     def entry(self) -> tuple[Any, ...]:
         """Return what the index of runs has to say."""
-        return self.began, self.tail.seq, self.workflow, self.status
+        return self.began, self.seq, self.workflow, self.status
 
 
 # A whole journal --------------------------------------------------------------------------
@@ -368,14 +384,17 @@ def _intact(line: bytes | None) -> Skimmed | None:
 
 
 def _workflow(record: Skimmed, line: bytes) -> str | None:
-    return workflow_of(decode_line(line.decode()).event) if record.kind == "run_started" else None
+    if record.kind != "run_started":
+        return None
+    name = workflow_of(decode_line(line.decode()).event)
+    return sys.intern(name) if name is not None else None  # few names, and very many runs
 
 
 def _status(record: Skimmed, line: bytes) -> str:
     if record.kind != RunFinished.kind:
         return UNFINISHED
     event = decode_line(line.decode()).event
-    return event.status if isinstance(event, RunFinished) else UNFINISHED
+    return sys.intern(event.status) if isinstance(event, RunFinished) else UNFINISHED
 
 
 def _text(data: Any) -> str:
