@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 import pyflow
+from pyflow.record import events as ev
+from pyflow.record.sqlite.journal import SQLiteJournal
 from support.command_line import CommandLine
+from support.trails import AT
 
 
 def held(cli: CommandLine) -> str:
@@ -20,20 +23,12 @@ def crashed(cli: CommandLine) -> str:
         "import pyflow\nwf = pyflow.Workflow('doubt')\n"
         "@wf.task\ndef deploy() -> str:\n    return '2.0'\n"
     )
-    workflow = pyflow.Workflow("doubt")
-    ids: list[str] = []
-
-    @workflow.task
-    def deploy(ctx: pyflow.Context) -> str:
-        ctx.sleep("1h")
-        return "2.0"
-
-    with pyflow.Engine(journal=cli.environ["PYFLOW_JOURNAL"]) as engine:
-        run = engine.start(workflow)
-        ids.append(run.id)
-        run.let_go()
-    cli("resume", "doubt.py", ids[0], "--accept-changes")
-    return ids[0]
+    start = ev.RunStarted("doubt", "f", {}, {"id": "ada", "source": "given"}, {}, {"deploy": "d"})
+    with SQLiteJournal(cli.environ["PYFLOW_JOURNAL"]) as journal:
+        begun = [start, ev.TaskStarted("deploy", 1, "no dependencies")]
+        journal.append("20260102-030405-00000001", begun, at=AT)
+    cli("resume", "doubt.py", "20260102-030405-00000001", "--accept-changes")
+    return "20260102-030405-00000001"
 
 
 class TestApprove:
