@@ -84,6 +84,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/strategies.py
 	@$(BIN)/python benchmarks/notices.py
 	@$(BIN)/python benchmarks/analysis.py
+	@$(BIN)/python benchmarks/history.py
 
 docs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/docs/pages.py

@@ -216,7 +216,7 @@ def measure(path: Path, runs: int, records: int) -> None:
 
 def main() -> None:
     """Make a journal, and measure on it; then the same at a tenth, for the memory."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
     records = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "deploys.db"
