@@ -85,6 +85,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/notices.py
 	@$(BIN)/python benchmarks/redaction.py
 	@$(BIN)/python benchmarks/analysis.py
+	@$(BIN)/python benchmarks/history.py
 
 docs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python tests/docs/pages.py

@@ -24,6 +24,7 @@ from pyflow.polling import poll
 from pyflow.protocols import Probe, Reading
 from pyflow.record.audit import AuditTrail
 from pyflow.record.codec import Record
+from pyflow.record.history import history
 from pyflow.run.context import AsyncContext, AsyncRecoveryContext, Context, RecoveryContext
 from pyflow.run.engine import Engine
 from pyflow.run.handle import Run
@@ -65,5 +66,6 @@ __all__ = [
     "TaskTimeout",
     "Workflow",
     "__version__",
+    "history",
     "poll",
 ]

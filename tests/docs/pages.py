@@ -35,12 +35,15 @@ import pyflow.metrics
 import pyflow.notifiers
 import pyflow.platforms
 import pyflow.probes
+import pyflow.record.evidence
+import pyflow.record.history.api
 import pyflow.routers
 import pyflow.run.result
 import pyflow.strategies
 import pyflow.testing
 import pyflow.testing.servers
 import pyflow.triggers
+from docs.commands import cli_page
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
 from pyflow.frozen import Frozen, fields_of
@@ -279,6 +282,15 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Inside a task": (pyflow, "Context AsyncContext RecoveryContext AsyncRecoveryContext"),
     "After a crash": (pyflow, "Applied NOT_APPLIED UNKNOWN"),
     "Read the record": (pyflow, "AuditTrail Record"),
+    "Look back": (pyflow, "history"),
+    "What a history hands you": (
+        pyflow.record.history.api,
+        " ".join(pyflow.record.history.api.__all__),
+    ),
+    "`pyflow.record.evidence`": (
+        pyflow.record.evidence,
+        " ".join(pyflow.record.evidence.__all__),
+    ),
     "Ask the infrastructure": (pyflow, "Probe Reading poll"),
     "Keep secrets": (pyflow, "Secret"),
     "Errors": (pyflow, " ".join(n for n in pyflow.__all__ if _is_error(getattr(pyflow, n)))),
@@ -337,6 +349,8 @@ MADE_BY_PYFLOW = (
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
     *("Check", "Judgement", "Replayed", "Pipeline", "Job", "CIContext"),
     *("RolloutWorkflow", "Report", "ReportedStep", "Decision"),
+    *("History", "RunSummary", "RunDiff", "Difference", "Compliance", "Evidence", "Dora", "Figure"),
+    *("Verification", "Place", "Anchor", "Key"),
     *("Explored", "Exploration", "Counterexample", "Violation", "Progress", "Behaviour"),
 )
 """Classes, besides contexts and errors, that users are handed and do not make."""
@@ -469,6 +483,7 @@ def _one_line(docstring: str | None) -> str:
 GENERATED = {
     DOCS / "reference/records.md": records_page,
     DOCS / "reference/api.md": api_page,
+    DOCS / "reference/cli.md": cli_page,
     DOCS / "reference/mutants.md": mutants_page,
 }
 

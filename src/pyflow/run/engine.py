@@ -67,7 +67,15 @@ if TYPE_CHECKING:
     from pyflow.define.environment import Environment
     from pyflow.define.policies import Isolation
     from pyflow.notices.route import Route
-    from pyflow.protocols import Clock, Executor, Journal, Lease, LockManager, Notifier
+    from pyflow.protocols import (
+        Clock,
+        Executor,
+        Holder,
+        Journal,
+        Lease,
+        LockManager,
+        Notifier,
+    )
     from pyflow.record.sqlite.store import Store
     from pyflow.run.delivery import Deliverer
     from pyflow.run.result import Result
@@ -531,6 +539,10 @@ class Engine(Asking):
             )
         LOG.warning("%s broke the lock %r: %s", by, resource, reason)
         return self._locks.break_lock(resource)
+
+    def holder(self, resource: str) -> Holder | None:
+        """Return who has *resource*, dead or alive, or None; ``run:<id>`` names a run itself."""
+        return self._locks.holder(resource)
 
     def trail(self, run_id: str) -> AuditTrail:
         """Return the audit trail of a run, as far as it is recorded.

@@ -113,6 +113,27 @@ class Run:
         finally:
             self._driver.listeners.remove(notify)
 
+    def follow(self, told: Callable[[Record], None], *, after: int = 0) -> None:
+        """Have *told* hear of every record of the run, in order, each once it is durable.
+
+        Contrast `events`: this waits for nothing, and ends with whoever runs
+        the run. *told* is called on the loop of the run, and must not raise.
+
+        Args:
+            told: Hears of each record.
+            after: Only of those whose number is above this.
+        """
+        seen = after
+
+        def tell() -> None:
+            nonlocal seen
+            for record in self._read(seen):
+                seen = record.seq
+                told(record)
+
+        self._driver.listeners.append(tell)
+        tell()
+
     def _rest(self) -> Promise:
         return self._driver.rest
 

@@ -17,7 +17,7 @@ import json
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.errors import JournalError, LockError, LockHeld, LockLost, LockMoved, RunAlive
 from pyflow.protocols import Holder, Lease
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pyflow.protocols import LockPolicy
     from pyflow.record.sqlite.database import Database
     from pyflow.record.sqlite.owners import Owner
+
+    Standing: TypeAlias = Literal["held", "dead", "residue"]
 
     _Read: TypeAlias = Callable[[str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
 
@@ -322,6 +324,20 @@ class SQLiteLocks:
             for resource, (lock, is_alive) in found.items()
             if lock is not None and lock.run_id == run_id and not is_alive
         )
+
+    def listed(self) -> list[tuple[Holder, Standing]]:
+        """Return who has every resource that is not free, in sorted order, and how that stands.
+
+        Where a run gave a resource back with residue, the holder is that run.
+        """
+        rows = self._reading(f"{COLUMNS} WHERE run_id IS NOT NULL ORDER BY resource", ())
+        found: list[tuple[Holder, Standing]] = []
+        for resource, *_ in rows:
+            lock, is_alive = self._settled(resource)
+            if lock is not None:
+                left: Standing = "dead" if lock.owner is not None else "residue"
+                found.append((lock.holder(is_alive=is_alive), "held" if is_alive else left))
+        return found
 
     def break_lock(self, resource: str, /) -> int:
         """Free *resource* whatever its state, and return its new epoch; the old lease is void."""

@@ -9,28 +9,42 @@ The inbox is not covered: what counts of it is in the record.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.errors import JournalError
 from pyflow.frozen import frozen
-from pyflow.record.codec import GENESIS, Record, decode_line, is_intact
-from pyflow.record.sqlite.commit import Tail, status_after, workflow_of
+from pyflow.record.codec import GENESIS, decode_line
+from pyflow.record.events import RunFinished
+from pyflow.record.skim import Skimmed, skim
+from pyflow.record.sqlite.commit import UNFINISHED, workflow_of
 from pyflow.record.sqlite.faults import FAULTS
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.opening import head_path, uri_of
 from pyflow.record.sqlite.tip import START, Tip, link
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["FINDINGS_MAX", "ROWS", "Finding", "Kind", "Reader", "Row", "findings_of"]
+__all__ = [
+    "FINDINGS_MAX",
+    "ROWS",
+    "Examined",
+    "Finding",
+    "Kind",
+    "Reader",
+    "Row",
+    "examine",
+    "findings_of",
+]
 
 Kind: TypeAlias = Literal[
     "modified", "missing", "reordered", "duplicated", "unchained", "truncated", "head", "index",
-    "file",
+    "file", "rewritten", "forged", "key", "clock", "torn", "end",
 ]  # fmt: skip
-"""What can be wrong: with a record, with its place, with the end, with what surrounds it."""
+"""What can be wrong: with a record, its place, the end, what surrounds it, anchors and clocks."""
 
 Row: TypeAlias = tuple[int, bytes | None, Any, Any, bytes | None, bytes | None]
 """A row of `records`: number, run, number in the run, commit, line and link of the chain.
@@ -44,7 +58,9 @@ SELECT n, CAST(run_id AS BLOB), seq, commit_no, CAST(line AS BLOB), CAST(chain A
 FROM records ORDER BY n
 """
 ENTRIES = "SELECT CAST(run_id AS BLOB), began, records, workflow, status FROM runs"
+ENDS = ("run_started", "run_finished")
 FINDINGS_MAX = 1000
+SET_BACK_MAX = 100
 
 
 @frozen
@@ -70,25 +86,59 @@ class Finding:
         return f"{self.kind}: {self.text}"
 
 
+@frozen
+class Examined:
+    """What came of reading a whole journal."""
+
+    findings: tuple[Finding, ...]
+    """Whatever is not as it was written, the first things first."""
+
+    database_id: str | None
+    """The journal's own name, as far as it can be read."""
+
+    tip: Tip
+    """Where it ends."""
+
+    chains: dict[int, str]
+    """The links of the chain at the records that were asked for."""
+
+    set_back: tuple[tuple[int, str, int], ...]
+    """Records that are earlier than the one before them in their run: number, run, number in it."""
+
+
 def findings_of(path: Path) -> list[Finding]:
-    """Return whatever is not as it was written in the journal at *path*, the first things first.
+    """Return whatever is not as it was written in the journal at *path*, the first things first."""
+    return list(examine(path).findings)
+
+
+def examine(path: Path, marks: Iterable[int] = ()) -> Examined:
+    """Read the journal at *path* from its first record to its last, and tell what is in it.
 
     It is read through a connection of its own that cannot write, so nobody
     who writes meanwhile is held up, and a journal that cannot be opened can
-    be looked at all the same.
+    be looked at all the same. What is kept of it grows with the number of
+    its runs, not with that of its records.
+
+    Args:
+        path: Where it is.
+        marks: Numbers of records whose links of the chain are wanted.
     """
     found: list[Finding] = []
     head = _head(path, found)  # before the journal: it never says more than that
+    reader, chains = Reader(), dict.fromkeys((*marks, *((head.tip.n,) if head else ())), "")
+    reader.findings = found
+    database_id: str | None = None
     try:
         with closing(
             sqlite3.connect(uri_of(path, mode="ro"), uri=True, isolation_level=None)
         ) as connection:
             connection.text_factory = _lenient
             connection.execute("BEGIN")
-            _read(connection, head, found)
+            database_id = _id_of(connection)
+            _read(connection, reader, head, chains)
     except (*FAULTS, OSError) as error:
         found.append(Finding("file", f"{path} cannot be read: {error}"))
-    return found
+    return Examined(tuple(found), database_id, reader.tip, chains, tuple(reader.set_back))
 
 
 class Reader:
@@ -96,10 +146,21 @@ class Reader:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
-        self.tip = START
+        self._end = (START.n, START.commit, START.chain)
         self.runs: dict[str, _Run] = {}
-        self._links = (START.chain,)
+        self.set_back: list[tuple[int, str, int]] = []
+        """Where the clock went back within a run; the first hundred."""
+        self._links: tuple[str, ...] = (START.chain,)
         """What the link before may have been, after one that did not fit."""
+
+    @property
+    def tip(self) -> Tip:
+        """Where what was read ends."""
+        return Tip(*self._end)
+
+    @tip.setter
+    def tip(self, tip: Tip) -> None:
+        self._end = (tip.n, tip.commit, tip.chain)
 
     def copy(self) -> Reader:
         """Return a reader that has read the same, and found nothing yet."""
@@ -119,32 +180,32 @@ class Reader:
         elif (record.run_id, record.seq) != place:
             self._found(*self._displaced(n, record), record.run_id, record.seq)
             record = None
-        if record is None:
+        if record is None or line is None:
             self._pass_over(n, *place)
         else:
-            self._check_run(n, record)
+            self._check_run(n, record, line)
         self._check_link(n, commit, record, _text(chain))
 
     def finish(self) -> None:
         """Take note of what never came."""
         for run_id, run in self.runs.items():
-            for seq, n in run.holes.items():
+            for seq, n in (run.holes or {}).items():
                 self._found("missing", f"record {seq} of run {run_id!r} is missing", n, run_id, seq)
 
     # One thing at a time ------------------------------------------------------------------
 
     def _check_number(self, n: int) -> None:
-        expected = self.tip.n + 1
+        expected = self._end[0] + 1
         if n > expected:
             gone = f"{n - expected} records of the journal are missing before record {n}"
             self._found("missing", gone, expected)
         elif n < expected:
             self._found("duplicated", f"record {n} has a number that no record can have", n)
 
-    def _displaced(self, n: int, record: Record) -> tuple[Kind, str, int]:
+    def _displaced(self, n: int, record: Skimmed) -> tuple[Kind, str, int]:
         """Return what to say of an intact record in the place of another."""
         run = self.runs.get(record.run_id)
-        was_read = run and record.seq <= run.tail.seq and record.seq not in run.replaced
+        was_read = run and record.seq <= run.seq and record.seq not in (run.replaced or ())
         text = (
             f"record {n} of the journal is record {record.seq} of run {record.run_id!r}, in the "
             "place of another one"
@@ -156,40 +217,47 @@ class Reader:
         run = self.runs.get(run_id)
         if run is None:
             run = self.runs[run_id] = _Run(n, None)
-        run.replaced.add(seq)
-        if seq == run.tail.seq + 1:
-            run.tail = Tail(seq, "")
+        run.replaced = {*(run.replaced or ()), seq}
+        if seq == run.seq + 1:
+            run.seq, run.hash = seq, ""
 
-    def _check_run(self, n: int, record: Record) -> None:
+    def _check_run(self, n: int, record: Skimmed, line: bytes) -> None:
         run_id, seq = record.run_id, record.seq
         run = self.runs.get(run_id)
         if run is None:
-            run = self.runs[run_id] = _Run(n, workflow_of(record.event))
-        if run.holes.pop(seq, None) is not None:
+            run = self.runs[run_id] = _Run(n, _workflow(record, line))
+        if run.holes and run.holes.pop(seq, None) is not None:
             self._found("reordered", f"record {seq} of run {run_id!r} is too late", n, run_id, seq)
-        elif seq <= run.tail.seq:
+        elif seq <= run.seq:
             text = f"record {seq} of run {run_id!r} is there twice"
             self._found("duplicated", text, n, run_id, seq)
         else:
-            self._follow(run, n, record)
+            self._follow(run, n, record, line)
 
-    def _follow(self, run: _Run, n: int, record: Record) -> None:
-        expected = run.tail.seq + 1
+    def _follow(self, run: _Run, n: int, record: Skimmed, line: bytes) -> None:
+        expected = run.seq + 1
         if record.seq > expected:
             skipped = range(expected, min(record.seq, expected + FINDINGS_MAX))
-            run.holes.update(dict.fromkeys(skipped, n))
-        elif run.tail.hash not in ("", record.prev):
+            run.holes = {**(run.holes or {}), **dict.fromkeys(skipped, n)}
+        elif run.hash not in ("", record.prev):
             text = f"record {record.seq} of run {record.run_id!r} does not follow the one before it"
             self._found("unchained", text, n, record.run_id, record.seq)
-        run.tail = Tail(record.seq, record.hash)
-        run.status = status_after(record.event)
+        if record.at < run.at and len(self.set_back) < SET_BACK_MAX:
+            self.set_back.append((n, record.run_id, record.seq))
+        run.seq, run.hash, run.at = record.seq, record.hash, record.at
+        run.status = _status(record, line)
 
-    def _check_link(self, n: int, commit: Any, record: Record | None, chain: str) -> None:
+    def _check_link(self, n: int, commit: Any, record: Skimmed | None, chain: str) -> None:
+        if record is not None and len(self._links) == 1:  # as it is where all is well
+            expected = link(self._links[0], commit, record.hash)
+            if chain == expected:
+                self._links, self._end = (chain,), (n, commit, chain)
+                return
         links = [link(before, commit, record.hash) for before in self._links] if record else []
         if links and chain not in links:
             self._found("unchained", f"the chain of the journal is broken at record {n}", n)
         self._links = (chain,) if chain in links else (chain, *links[:1])
-        self.tip = Tip(n, commit, chain)
+        self._end = (n, commit, chain)
 
     def _found(
         self, kind: Kind, text: str, n: int, run_id: str | None = None, seq: int | None = None
@@ -198,45 +266,51 @@ class Reader:
 
 
 class _Run:
-    """What has been read of one run."""
+    """What has been read of one run; a journal may have very many."""
+
+    __slots__ = ("at", "began", "hash", "holes", "replaced", "seq", "status", "workflow")
 
     def __init__(self, began: int, workflow: str | None) -> None:
         self.began = began
         self.workflow = workflow
         self.status = ""
-        self.tail = Tail(0, GENESIS)
-        self.holes: dict[int, int] = {}
+        self.at = ""
+        self.seq, self.hash = 0, GENESIS
+        self.holes: dict[int, int] | None = None
         """Numbers that were passed over, and where."""
-        self.replaced: set[int] = set()
+        self.replaced: set[int] | None = None
         """Numbers in whose place stands something else."""
 
     def copy(self) -> _Run:
         copied = _Run(self.began, self.workflow)
-        copied.status, copied.tail = self.status, self.tail
-        copied.holes, copied.replaced = self.holes.copy(), self.replaced.copy()
+        copied.status, copied.at = self.status, self.at
+        copied.seq, copied.hash = self.seq, self.hash
+        copied.holes = dict(self.holes) if self.holes else None
+        copied.replaced = set(self.replaced) if self.replaced else None
         return copied
 
     def entry(self) -> tuple[Any, ...]:
         """Return what the index of runs has to say."""
-        return self.began, self.tail.seq, self.workflow, self.status
+        return self.began, self.seq, self.workflow, self.status
 
 
 # A whole journal --------------------------------------------------------------------------
 
 
-def _read(connection: sqlite3.Connection, head: Head | None, found: list[Finding]) -> None:
-    reader, chain_at_head = Reader(), START.chain
-    reader.findings = found
+def _read(
+    connection: sqlite3.Connection, reader: Reader, head: Head | None, chains: dict[int, str]
+) -> None:
+    found = reader.findings
     for row in connection.execute(ROWS):
         reader.read(row)
-        if head is not None and row[0] == head.tip.n:
-            chain_at_head = reader.tip.chain
+        if row[0] in chains:
+            chains[row[0]] = reader.tip.chain
         if len(found) >= FINDINGS_MAX:
             return
     reader.finish()
     _check_id(connection, head, found)
-    _check_head(reader.tip, head, chain_at_head, found)
-    _check_entries(reader, connection.execute(ENTRIES).fetchall(), found)
+    _check_head(reader.tip, head, chains.get(head.tip.n) or START.chain if head else "", found)
+    _check_entries(reader, connection, found)
     for (text,) in connection.execute("PRAGMA integrity_check(10)"):
         if text != "ok":
             found.append(Finding("file", f"SQLite finds: {text}"))
@@ -255,9 +329,13 @@ def _head(path: Path, found: list[Finding]) -> Head | None:
     return head
 
 
-def _check_id(connection: sqlite3.Connection, head: Head | None, found: list[Finding]) -> None:
+def _id_of(connection: sqlite3.Connection) -> str | None:
     row = connection.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
-    if head is not None and (row is None or row[0] != head.database_id):
+    return row[0] if row is not None else None
+
+
+def _check_id(connection: sqlite3.Connection, head: Head | None, found: list[Finding]) -> None:
+    if head is not None and _id_of(connection) != head.database_id:
         found.append(Finding("head", "the head is that of another journal"))
 
 
@@ -272,27 +350,51 @@ def _check_head(tip: Tip, head: Head | None, chain: str, found: list[Finding]) -
         found.append(Finding("head", text, head.tip.n))
 
 
-def _check_entries(reader: Reader, rows: list[Any], found: list[Finding]) -> None:
+def _check_entries(reader: Reader, connection: sqlite3.Connection, found: list[Finding]) -> None:
     """Hold the index of runs against what was read, but for runs that are damaged anyway."""
     damaged = {finding.run_id for finding in found}
-    entries = {_text(run_id): tuple(entry) for run_id, *entry in rows}
-    for run_id in {**entries, **reader.runs}:
-        run = reader.runs.get(run_id)
-        read, said = run.entry() if run else None, entries.get(run_id)
-        if run_id not in damaged and read != said:
-            text = f"run {run_id!r} is {read} by its records, and {said} by the index of runs"
-            found.append(Finding("index", text, run.began if run else None, run_id))
+    unsaid = dict.fromkeys(reader.runs)
+    for row in connection.execute(ENTRIES):
+        run_id, said = _text(row[0]), tuple(row[1:])
+        unsaid.pop(run_id, None)
+        _check_entry(reader.runs.get(run_id), run_id, said, damaged, found)
+    for run_id in unsaid:
+        _check_entry(reader.runs[run_id], run_id, None, damaged, found)
 
 
-def _intact(line: bytes | None) -> Record | None:
+def _check_entry(
+    run: _Run | None, run_id: str, said: Any, damaged: set[str | None], found: list[Finding]
+) -> None:
+    read = run.entry() if run is not None else None
+    if run_id not in damaged and read != said:
+        text = f"run {run_id!r} is {read} by its records, and {said} by the index of runs"
+        found.append(Finding("index", text, run.began if run else None, run_id))
+
+
+def _intact(line: bytes | None) -> Skimmed | None:
     """Return the record in *line*, if it is as it was written."""
-    if line is None:  # a flipped bit can make it so, whatever the column forbids
-        return None
+    record = skim(line) if line is not None else None  # a flipped bit can make it NULL
+    if record is None or line is None or record.kind not in ENDS:
+        return record
     try:
-        record = decode_line(line.decode("ascii"))
+        decode_line(line.decode("ascii"))  # what these say is read below
     except (JournalError, UnicodeDecodeError):
         return None
-    return record if is_intact(record) else None
+    return record
+
+
+def _workflow(record: Skimmed, line: bytes) -> str | None:
+    if record.kind != "run_started":
+        return None
+    name = workflow_of(decode_line(line.decode()).event)
+    return sys.intern(name) if name is not None else None  # few names, and very many runs
+
+
+def _status(record: Skimmed, line: bytes) -> str:
+    if record.kind != RunFinished.kind:
+        return UNFINISHED
+    event = decode_line(line.decode()).event
+    return sys.intern(event.status) if isinstance(event, RunFinished) else UNFINISHED
 
 
 def _text(data: Any) -> str:

@@ -1,0 +1,46 @@
+"""The journal that a command is about: it has to be there, and to have the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyflow.cli.codes import Refusal
+from pyflow.errors import nearest
+
+if TYPE_CHECKING:
+    from pyflow.protocols import Journal
+
+__all__ = ["existing", "known_run"]
+
+
+def existing(journal: str) -> Path:
+    """Return the path of *journal*, which is there, so that looking never makes one.
+
+    Raises:
+        Refusal: It is not.
+    """
+    path = Path(journal)
+    if not path.exists() and not path.with_name(path.name + ".head").exists():
+        raise Refusal(
+            f"there is no journal {journal!r}",
+            "name the one that the run was made with: --journal FILE, or PYFLOW_JOURNAL",
+        )
+    return path
+
+
+def known_run(journal: Journal, run_id: str) -> None:
+    """Make sure that *journal* has *run_id*.
+
+    Raises:
+        Refusal: It has not; the text names the nearest, and the last.
+    """
+    known = list(journal.runs())
+    if run_id in known:
+        return
+    near = nearest(run_id, known)
+    hint = f"; did you mean {near}?" if near else ""
+    last = f"the last run is {known[-1]}" if known else "it has no run yet"
+    raise Refusal(
+        f"no run {run_id!r} is in the journal{hint}", f"{last}; pyflow-deploy history lists them"
+    )
