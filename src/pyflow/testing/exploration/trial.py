@@ -11,6 +11,7 @@ from pyflow.run.state import RunState
 from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
+from pyflow.testing.exploration.memory import consumed, remembered_by
 from pyflow.testing.exploration.promises import PROMISES
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
 from pyflow.testing.exploration.template import unequal
@@ -266,6 +267,7 @@ class Trial:
         self._stage = stage
         self._options = options
         self._recorder = Recorder(scout, die=self._die, ask=self._ask, askable=self._askable)
+        self._consumed = consumed(plan)
         self._may_pass = [
             name
             for name, node in plan.nodes.items()
@@ -552,22 +554,12 @@ class Trial:
     def _fingerprint(self) -> object:
         """Return what is the same where the run is in the same state, but for the time."""
         state, recorder = self._known(), self._recorder
-        tasks = tuple(
-            (
-                *(s.status, s.attempt, s.undo_attempt, s.leftover),
-                *(s.error.type if s.error else None, s.passed, s.name in state.passing),
-            )
-            for s in state.tasks.values()
-        )
         calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
         touched = frozenset((what, *sorted(map(str, by))) for what, by in self._authors.items())
-        outputs = frozenset(recorder.outputs.items()), frozenset(recorder.saved.items())
-        lied = frozenset(f.kind for f in self.script if f.kind in ("lies", "stale", "flipped"))
         asked = tuple(self._asked[recorder.commands :])
         run = (state.status, state.intent, state.paused, self._asking, asked)
-        calls_ended = frozenset(recorder.ended.items())
-        engine = (recorder.resumed, recorder.is_fresh, recorder.finalizer, calls_ended)
-        return run, engine, tasks, calls, touched, outputs, lied, self._world.fingerprint()
+        remembered = remembered_by(state, recorder, self._consumed)
+        return run, recorder.is_fresh, calls, touched, remembered, self._world.fingerprint()
 
     def _known(self) -> RunState:
         """Return what the engine knows of the run, or, while there is none, what is recorded."""
