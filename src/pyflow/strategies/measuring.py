@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pyflow.run.context import AsyncContext
 
-__all__ = ["fitted", "is_comparison", "measured", "measuring"]
+__all__ = ["fitted", "is_comparison", "measured", "measuring", "verdicts"]
 
 LATE_S = 1e-6
 """What a span may be short of a whole number of intervals, in seconds: rounding."""
@@ -47,7 +47,13 @@ async def _measure(
 ) -> dict[str, Any]:
     """Measure until the checks have come to something."""
     baseline = baseline_of(survey.stable) if fresh else survey.stable
-    return await analysis(checks, canary=version, baseline=baseline)(ctx)
+    return verdicts(await analysis(checks, canary=version, baseline=baseline)(ctx))
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what an analysis has come to, without figures: each of them is a record of its own."""
+    checks = {name: check["verdict"] for name, check in result["checks"].items()}
+    return {"verdict": result["verdict"], "checks": checks}
 
 
 def measured(checks: Iterable[object]) -> list[Check]:

@@ -16,6 +16,7 @@ from pyflow.analysis.checks.base import Check
 from pyflow.analysis.running import analysis
 from pyflow.errors import DefinitionError, shown
 from pyflow.strategies.ground import Survey, baseline_of
+from pyflow.strategies.measuring import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable as Function
@@ -59,7 +60,8 @@ async def _watch(
         return done and bool(ctx.measurements)
 
     baseline = baseline_of(survey.stable) if fresh else survey.stable
-    return await analysis(checks, canary=version, baseline=baseline, until=is_over)(ctx)
+    measure = analysis(checks, canary=version, baseline=baseline, until=is_over)
+    return verdicts(await measure(ctx))
 
 
 def background(name: str, checks: Sequence[object]) -> list[Check]:
