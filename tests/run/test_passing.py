@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import pyflow
-from pyflow.errors import EngineError
+from pyflow.errors import DefinitionError, EngineError
 from pyflow.run import inputs as on
 from pyflow.run.commands import asked
 from pyflow.testing import Simulation, run_virtual, simulate
@@ -400,3 +400,22 @@ class TestAsking:
 
         assert result.status == "succeeded"
         assert result.tasks["half"].status == "skipped"
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"skippable": 5}, "skippable=5"),
+            ({"skippable": "no step"}, "the name of a step"),
+            ({"skip_on_promotion": "yes"}, "skip_on_promotion="),
+            ({"background": 1}, "background=1"),
+        ],
+    )
+    def test_are_checked(self, options: dict[str, Any], said: str) -> None:
+        """What says neither yes nor no, nor the name of a step, is refused with all else."""
+        wf = pyflow.Workflow("w")
+        wf.add_task("a", act, **options)
+
+        with pytest.raises(DefinitionError, match=said):
+            wf.check()

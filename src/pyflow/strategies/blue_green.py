@@ -10,7 +10,7 @@ from pyflow.strategies.rollout import BACKOFF, Rollout
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pyflow.define.policies import OnFailure
+    from pyflow.define.policies import OnFailure, OnLocked
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Backoff, Span
     from pyflow.strategies.outline import RolloutWorkflow
@@ -34,6 +34,7 @@ def blue_green(
     bake: Span | None = None,
     post_checks: Iterable[Check] = (),
     keep_old_for: Span | None = None,
+    on_locked: OnLocked = "wait",
     ready_within: Span = "10m",
     check_within: Span = "1h",
     on_failure: OnFailure = "rollback",
@@ -59,6 +60,9 @@ def blue_green(
         post_checks: What has to be well then. Checks of an analysis measure
             while it bakes, for as long as it does unless they say how often.
         keep_old_for: How long the old version is kept for an instant way back.
+        on_locked: What to do where another rollout of the service is unfinished:
+            `wait` for it, `fail`, or `roll_back_holder`, which supersedes it:
+            it is rolled back, and this one begins where nothing is left of it.
         ready_within: How long instances may take to become ready.
         check_within: How long one check may take.
         on_failure: What a failure leads to; `hold` waits for a person.
@@ -78,6 +82,7 @@ def blue_green(
         check_within=check_within,
         on_failure=on_failure,
         backoff=backoff,
+        on_locked=on_locked,
     )
     rollout.deploy("deploy_preview")
     rollout.judge("preview", None, "check_preview", preview_checks, step="step_preview")

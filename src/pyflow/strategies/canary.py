@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.errors import DefinitionError, shown
+from pyflow.strategies.ground import has_baseline
 from pyflow.strategies.measuring import is_comparison
 from pyflow.strategies.rollout import BACKOFF, Rollout
 from pyflow.strategies.watching import background
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyflow.analysis.checks.base import Check as AnalysisCheck
-    from pyflow.define.policies import OnFailure
+    from pyflow.define.policies import OnFailure, OnLocked
     from pyflow.protocols import Platform, Router
     from pyflow.spans import Backoff, Span
     from pyflow.strategies.outline import RolloutWorkflow
@@ -58,6 +59,8 @@ def canary(
     bake: Span | None = None,
     checks: Sequence[Check] = (),
     background_checks: Sequence[AnalysisCheck] = (),
+    baseline: Literal["stable", "fresh"] = "stable",
+    on_locked: OnLocked = "wait",
     instances: int | None = None,
     keep_old_for: Span | None = None,
     ready_within: Span = "10m",
@@ -88,6 +91,16 @@ def canary(
             how often. One that fails has the whole rollout taken back at once,
             one that is unsure holds it. Those that compare the versions are
             done before the last step.
+        baseline: What comparisons compare the new version with: `stable`, the
+            instances that the old one has, or `fresh` ones of it, as many as
+            the new version has and with as much traffic, so that both have
+            cold caches. The platform is asked for them as version
+            ``<stable>-baseline``, which has to be the same release. They are
+            there at steps below 50 %, and taken away at the end, and by a
+            rollback.
+        on_locked: What to do where another rollout of the service is unfinished:
+            `wait` for it, `fail`, or `roll_back_holder`, which supersedes it:
+            it is rolled back, and this one begins where nothing is left of it.
         instances: Full capacity; as many as the old version has, unless given.
         keep_old_for: How long the old version is kept for an instant way back.
         ready_within: How long instances may take to become ready.
@@ -98,6 +111,9 @@ def canary(
     Raises:
         DefinitionError: An argument makes no sense.
     """
+    watched = background("canary", background_checks)
+    stages = _steps(steps)
+    fresh = _is_fresh(baseline, stages)
     rollout = Rollout(
         "canary",
         service=service,
@@ -109,16 +125,19 @@ def canary(
         check_within=check_within,
         on_failure=on_failure,
         backoff=backoff,
+        fresh=fresh,
+        on_locked=on_locked,
     )
-    watched = background("canary", background_checks)
-    stages = _steps(steps)
     since = f"shift_{_label(stages[0])}"
     comparing = _comparing(watched, stages)
+    ending = next(s for s in stages if s.weight_pct == 100 or (fresh and s.weight_pct >= 50))
     for step in stages:
         label = _label(step)
-        if step is stages[-1]:
+        if step is ending:
             rollout.watch("background_comparison", comparing, since=since)
         rollout.deploy(f"scale_{label}", step.weight_pct, instances=step.instances)
+        if fresh and has_baseline(step.weight_pct):
+            rollout.accompany(f"baseline_{label}", step.weight_pct, instances=step.instances)
         rollout.shift(f"shift_{label}", step.weight_pct)
         span = bake if step.bake is None else step.bake
         rollout.judge(
@@ -130,9 +149,23 @@ def canary(
         )
         rollout.approve(f"approve_{label}", step.approval, step=f"step_{label}")
     rollout.watch("background", [c for c in watched if c not in comparing], since=since)
+    if fresh:
+        rollout.leave("retire_baseline")
     rollout.keep("keep_old", keep_old_for)
     rollout.retire("retire_old")
     return rollout.workflow
+
+
+def _is_fresh(baseline: str, steps: Sequence[Step]) -> bool:
+    if baseline not in ("stable", "fresh"):
+        raise DefinitionError("canary", [f'baseline={shown(baseline)}: choose "stable" or "fresh"'])
+    if baseline == "fresh" and not has_baseline(steps[0].weight_pct):
+        problem = (
+            'baseline="fresh" gets as much traffic as the new version, and the old one still more; '
+            "begin with a step below 50 %"
+        )
+        raise DefinitionError("canary", [problem])
+    return baseline == "fresh"
 
 
 def _label(step: Step) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow import probes
 from pyflow.errors import ForeignChange, PollTimeout, RolloutError, Unconfirmed, shown
 from pyflow.protocols import ServiceState
-from pyflow.strategies.ground import counts, is_same, left, needed, ready, shares
+from pyflow.strategies.ground import baseline_of, counts, is_same, left, needed, ready, shares
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -53,6 +53,9 @@ class Hands:
 
     backoff: Backoff
     """The waits between tries, and between looks at what is to become ready."""
+
+    fresh: bool = False
+    """Whether fresh instances of the old version may run beside the new one."""
 
     # Capacity -----------------------------------------------------------------------------
 
@@ -152,7 +155,7 @@ class Hands:
     ) -> None:
         """Check that *instances* are enough for what *version* gets: weight goes down before capacity."""
         weight = weights.get(version, 0.0)
-        full = survey.instances if version == self.version else survey.stable_instances
+        full = survey.stable_instances if version == survey.stable else survey.instances
         if needed(full, weight) > instances:
             raise RolloutError(
                 f"{self.service}: {version} still gets {weight:g} % of the traffic, and "
@@ -237,7 +240,8 @@ class Hands:
     async def _state(self, survey: Survey, most: Mapping[str, int] | None = None) -> ServiceState:
         """Return what runs, if this rollout knows all of it."""
         state = await self._observe()
-        found, known = sorted(counts(state)), sorted({survey.stable, self.version})
+        ours = [survey.stable, self.version] + [baseline_of(survey.stable)] * self.fresh
+        found, known = sorted(counts(state)), sorted(ours)
         if not set(found) <= set(known):
             raise ForeignChange(self.service, what="the versions", seen=found, expected=known)
         if most is not None and any(n > most[name] for name, n in counts(state).items()):

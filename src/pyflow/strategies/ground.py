@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Survey",
+    "baseline_of",
     "counts",
+    "has_baseline",
     "is_same",
     "left",
     "needed",
@@ -117,9 +119,24 @@ def shares(state: ServiceState) -> dict[str, float]:
     return {version: 100 * count / len(state.instances) for version, count in found.items()}
 
 
-def split(stable: str, version: str, pct: float) -> dict[str, float]:
-    """Return the weights that give *pct* percent to *version* and the rest to *stable*."""
+def baseline_of(stable: str) -> str:
+    """Return what the fresh instances of *stable* beside a canary are called."""
+    return f"{stable}-baseline"
+
+
+def has_baseline(pct: float) -> bool:
+    """Whether a fresh baseline can get as much as a canary with *pct* percent, and stable still more."""
+    return 0 < pct < 50
+
+
+def split(stable: str, version: str, pct: float, *, fresh: bool = False) -> dict[str, float]:
+    """Return the weights that give *pct* percent to *version* and the rest to *stable*.
+
+    With a *fresh* baseline, that gets as much as *version* does, below half.
+    """
     shares = {stable: 100.0 - pct, version: float(pct)}
+    if fresh and has_baseline(pct):
+        shares = {stable: 100.0 - 2 * pct, baseline_of(stable): float(pct), version: float(pct)}
     return {name: share for name, share in shares.items() if share}
 
 

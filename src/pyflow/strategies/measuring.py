@@ -16,7 +16,7 @@ from pyflow.analysis.checks.base import Check
 from pyflow.analysis.running import analysis
 from pyflow.errors import DefinitionError
 from pyflow.spans import seconds
-from pyflow.strategies.ground import Survey  # noqa: TC001 - an annotation that is read when it runs
+from pyflow.strategies.ground import Survey, baseline_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable as Function
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from pyflow.run.context import AsyncContext
 
-__all__ = ["fitted", "is_comparison", "lasting_s", "measured", "measuring"]
+__all__ = ["fitted", "is_comparison", "lasting_s", "measured", "measuring", "verdicts"]
 
 LATE_S = 1e-6
 """What a span may be short of a whole number of intervals, in seconds: rounding."""
 
 
-def measuring(version: str, checks: Sequence[Check]) -> Function[..., Any]:
-    """Return a task function: an analysis of *version* by *checks*.
+def measuring(version: str, checks: Sequence[Check], *, fresh: bool) -> Function[..., Any]:
+    """Return a task function: an analysis of *version* by *checks*, against a *fresh* baseline or not.
 
     Equal arguments give equal functions, so a plan shows when a check has changed.
 
@@ -39,14 +39,21 @@ def measuring(version: str, checks: Sequence[Check]) -> Function[..., Any]:
         DefinitionError: The checks make no analysis.
     """
     analysis(checks, canary=version, baseline="found out by the survey")
-    return partial(_measure, version=version, checks=tuple(checks))
+    return partial(_measure, version=version, checks=tuple(checks), fresh=fresh)
 
 
 async def _measure(
-    ctx: AsyncContext, survey: Survey, *, version: str, checks: tuple[Check, ...]
+    ctx: AsyncContext, survey: Survey, *, version: str, checks: tuple[Check, ...], fresh: bool
 ) -> dict[str, Any]:
     """Measure until the checks have come to something."""
-    return await analysis(checks, canary=version, baseline=survey.stable)(ctx)
+    baseline = baseline_of(survey.stable) if fresh else survey.stable
+    return verdicts(await analysis(checks, canary=version, baseline=baseline)(ctx))
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what an analysis has come to, without figures: each of them is a record of its own."""
+    checks = {name: check["verdict"] for name, check in result["checks"].items()}
+    return {"verdict": result["verdict"], "checks": checks}
 
 
 def measured(checks: Iterable[object]) -> list[Check]:

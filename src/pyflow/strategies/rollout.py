@@ -19,7 +19,14 @@ from pyflow.errors import CheckFailed, DefinitionError, RolloutError, shown
 from pyflow.protocols import Probe
 from pyflow.spans import Backoff, Span, seconds
 from pyflow.strategies.effects import Hands
-from pyflow.strategies.ground import Survey, needed, split, surveyed
+from pyflow.strategies.ground import (
+    Survey,
+    baseline_of,
+    has_baseline,
+    needed,
+    split,
+    surveyed,
+)
 from pyflow.strategies.measuring import fitted, is_comparison, lasting_s, measured, measuring
 from pyflow.strategies.outline import Note, RolloutWorkflow, described
 from pyflow.strategies.watching import outcome_of, watching
@@ -27,7 +34,7 @@ from pyflow.strategies.watching import outcome_of, watching
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pyflow.define.policies import OnFailure
+    from pyflow.define.policies import OnFailure, OnLocked
     from pyflow.protocols import Platform, Router
     from pyflow.run.context import AsyncContext
     from pyflow.strategies.outline import Kind
@@ -70,6 +77,9 @@ class Rollout:
         on_failure: What a failure leads to; `hold` waits for a person.
         backoff: The waits between tries, and between looks at what is to become ready.
         locks: What else only one run at a time may touch.
+        fresh: Whether fresh instances of the old version run beside the new one
+            while that has less than half, and get as much traffic.
+        on_locked: What to do where another rollout of the service is unfinished.
     """
 
     def __init__(
@@ -86,18 +96,24 @@ class Rollout:
         on_failure: OnFailure = "rollback",
         backoff: Backoff = BACKOFF,
         locks: Iterable[str] = (),
+        fresh: bool = False,
+        on_locked: OnLocked = "wait",
     ) -> None:
         if instances is not None and (type(instances) is not int or instances < 1):
             problem = f"instances={shown(instances)} must be a whole number of 1 or more, or None"
             raise DefinitionError(name, [problem])
         self._ready_s = seconds(ready_within, what=f"{name}(ready_within=)")
         self._check_s = seconds(check_within, what=f"{name}(check_within=)")
-        self._hands = Hands(service, version, platform, router, self._ready_s, backoff)
+        self._hands = Hands(service, version, platform, router, self._ready_s, backoff, fresh)
+        self._fresh = fresh
         self._instances = instances
         self._ladder: list[Rung] = [("", 0.0)]
         self._before: tuple[str, ...] = ()
         self.workflow = RolloutWorkflow(
-            name, locks=[f"service:{service}", *locks], on_failure=on_failure
+            name,
+            locks=[f"service:{service}", *locks],
+            on_failure=on_failure,
+            on_locked=on_locked,
         )
         self._begin()
 
@@ -119,6 +135,21 @@ class Rollout:
         self._effect(name, do, undo, skip_on_promotion=pct < 100)
         what = f"start what {pct:g} % of the traffic take"
         self._tell(name, "deploy", what, way_back="take its traffic, then its instances")
+
+    def accompany(self, name: str, pct: float, *, instances: int | None = None) -> None:
+        """Have as many fresh instances of the old version as the new one has for *pct* percent."""
+        do = partial(self._accompany, pct=pct, instances=instances, ladder=tuple(self._ladder))
+        undo = partial(self._withdraw, ladder=tuple(self._ladder), baseline=True)
+        self._effect(name, do, undo, skip_on_promotion=True)
+        what = "start fresh instances of the old version, as many as of the new one"
+        self._tell(name, "deploy", what, way_back="take their traffic, then them")
+
+    def leave(self, name: str) -> None:
+        """Take the fresh instances of the old version away."""
+        do = partial(self._leave, present=self._ladder[-1][1])
+        self._effect(name, do, partial(self._withdraw, ladder=tuple(self._ladder), baseline=True))
+        what = "take the fresh instances of the old version away"
+        self._tell(name, "retire", what, way_back="none is needed")
 
     def shift(self, name: str, pct: float) -> None:
         """Have *pct* percent of the traffic go to the new version."""
@@ -174,8 +205,9 @@ class Rollout:
         if analysed:
             self._before = before
             span_s = 0.0 if span is None else seconds(span, zero=True)
+            fresh = self._fresh and has_baseline(self._ladder[-1][1])
             checks_made = fitted(analysed, span_s)
-            fn = measuring(self._hands.version, checks_made)
+            fn = measuring(self._hands.version, checks_made, fresh=fresh)
             task = name if count == 1 else f"{name}_{count}"
             self._look(task, fn, step, timeout_s=self._check_s + span_s)
             asks = tuple(map(described, checks_made))
@@ -220,7 +252,8 @@ class Rollout:
         """
         if checks:
             before = self._before
-            fn = watching(self._hands.version, checks, before)
+            fresh = self._fresh and any(map(is_comparison, checks))
+            fn = watching(self._hands.version, checks, before, fresh=fresh)
             tasks = self.workflow.tasks
             timeout_s = sum(ANSWER_S if t.approval else t.timeout_s or 0.0 for t in tasks)
             self._before = (since,)
@@ -283,10 +316,29 @@ class Rollout:
             )
         await self._scale(ctx, survey, self._hands.version, wanted, [_present(ctx, ladder)])
 
-    async def _withdraw(self, ctx: AsyncContext, survey: Survey, *, ladder: Ladder) -> None:
+    async def _withdraw(
+        self, ctx: AsyncContext, survey: Survey, *, ladder: Ladder, baseline: bool = False
+    ) -> None:
         if len(ladder) > 1:
             await self._shift_back(ctx, survey, ladder=ladder)
-        await self._scale(ctx, survey, self._hands.version, 0, [0], back=True)
+        version = baseline_of(survey.stable) if baseline else self._hands.version
+        await self._scale(ctx, survey, version, 0, [0], back=True)
+
+    async def _accompany(
+        self,
+        ctx: AsyncContext,
+        survey: Survey,
+        *,
+        pct: float,
+        instances: int | None,
+        ladder: Ladder,
+    ) -> None:
+        wanted = needed(survey.instances, pct) if instances is None else instances
+        baseline = baseline_of(survey.stable)
+        await self._scale(ctx, survey, baseline, wanted, [_present(ctx, ladder)])
+
+    async def _leave(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
+        await self._scale(ctx, survey, baseline_of(survey.stable), 0, [present])
 
     async def _retire(self, ctx: AsyncContext, survey: Survey, *, present: float) -> None:
         await self._scale(ctx, survey, survey.stable, 0, [present])
@@ -312,6 +364,9 @@ class Rollout:
         self, ctx: AsyncContext, survey: Survey, *, pct: float, ladder: Ladder
     ) -> None:
         capacity = {self._hands.version: needed(survey.instances, pct)}
+        if self._fresh:
+            capacity[survey.stable] = survey.stable_instances
+            capacity[baseline_of(survey.stable)] = needed(survey.instances, pct)
         [target] = self._splits(survey, [pct])
         origins = self._splits(survey, [_present(ctx, ladder)])
         await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity)
@@ -323,7 +378,8 @@ class Rollout:
         await self._hands.shift(ctx, survey, target, origins=origins, capacity=capacity, back=True)
 
     def _splits(self, survey: Survey, percentages: Iterable[float]) -> list[dict[str, float]]:
-        return [split(survey.stable, self._hands.version, pct) for pct in percentages]
+        versions = survey.stable, self._hands.version
+        return [split(*versions, pct, fresh=self._fresh) for pct in percentages]
 
 
 def _present(ctx: AsyncContext, ladder: Ladder) -> float:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pyflow.analysis.checks.base import Check
 from pyflow.analysis.running import analysis
 from pyflow.errors import DefinitionError, shown
-from pyflow.strategies.ground import Survey  # noqa: TC001 - an annotation that is read when it runs
+from pyflow.strategies.ground import Survey, baseline_of
+from pyflow.strategies.measuring import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable as Function
@@ -28,7 +29,9 @@ __all__ = ["background", "outcome_of", "watching"]
 DONE = ("succeeded", "skipped")
 
 
-def watching(version: str, checks: Sequence[Check], until: Sequence[str]) -> Function[..., Any]:
+def watching(
+    version: str, checks: Sequence[Check], until: Sequence[str], *, fresh: bool
+) -> Function[..., Any]:
     """Return a task function: an analysis of *version* by *checks*, until the tasks *until* are done.
 
     It measures once at least.
@@ -37,7 +40,8 @@ def watching(version: str, checks: Sequence[Check], until: Sequence[str]) -> Fun
         DefinitionError: The checks make no analysis.
     """
     analysis(checks, canary=version, baseline="found out by the survey", until=bool)
-    return partial(_watch, version=version, checks=tuple(checks), until=tuple(until))
+    given = {"version": version, "checks": tuple(checks), "until": tuple(until), "fresh": fresh}
+    return partial(_watch, **given)
 
 
 async def _watch(
@@ -47,6 +51,7 @@ async def _watch(
     version: str,
     checks: tuple[Check, ...],
     until: tuple[str, ...],
+    fresh: bool,
 ) -> dict[str, Any]:
     """Measure until the checks have come to something, or the steps are done."""
 
@@ -54,7 +59,9 @@ async def _watch(
         done = all(outcome_of(ctx, name) in DONE for name in until)
         return done and bool(ctx.measurements)
 
-    return await analysis(checks, canary=version, baseline=survey.stable, until=is_over)(ctx)
+    baseline = baseline_of(survey.stable) if fresh else survey.stable
+    measure = analysis(checks, canary=version, baseline=baseline, until=is_over)
+    return verdicts(await measure(ctx))
 
 
 def background(name: str, checks: Sequence[object]) -> list[Check]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from pyflow.testing.exploration.invariants import LYING_READS, LYING_WRITES
 from pyflow.testing.exploration.trial import Scout
 from pyflow.testing.faults import Fault
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pyflow.testing.faults import FaultKind
 
 __all__ = ["Search"]
+
+LIES = LYING_WRITES | LYING_READS
+"""What is an excuse to some invariants: a run that was lied to is held to less than one that was not."""
 
 
 class Search:
@@ -49,7 +53,7 @@ class Search:
         self._kinds = kinds
         self._prune = prune
         self._queue: deque[tuple[Fault, ...]] = deque([()])
-        self._known: dict[object, int] = {}
+        self._known: dict[object, list[tuple[frozenset[str], int]]] = {}
 
     @property
     def waiting(self) -> int:
@@ -69,11 +73,13 @@ class Search:
     def attempt(self, script: tuple[Fault, ...]) -> Trial:
         """Make one run, and queue what it shows could be tried after it."""
         left = self.faults - len(script)
+        lied = frozenset(fault.kind for fault in script if fault.kind in LIES)
 
         def is_known(mark: object) -> bool:
-            if self._known.get(mark, -1) >= left:
+            went_on = self._known.setdefault(mark, [])
+            if any(excuses <= lied and still_left >= left for excuses, still_left in went_on):
                 return True
-            self._known[mark] = left
+            went_on.append((lied, left))
             return False
 
         scout = Scout(script, self._kinds, is_known if self._prune else None)

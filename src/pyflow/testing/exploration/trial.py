@@ -11,6 +11,7 @@ from pyflow.run.state import RunState
 from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
+from pyflow.testing.exploration.memory import remembered_by
 from pyflow.testing.exploration.promises import PROMISES
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
 from pyflow.testing.exploration.template import unequal
@@ -552,22 +553,26 @@ class Trial:
     def _fingerprint(self) -> object:
         """Return what is the same where the run is in the same state, but for the time."""
         state, recorder = self._known(), self._recorder
-        tasks = tuple(
-            (
-                *(s.status, s.attempt, s.undo_attempt, s.leftover),
-                *(s.error.type if s.error else None, s.passed, s.name in state.passing),
-            )
-            for s in state.tasks.values()
-        )
         calls = tuple(c.progress() for c in self._stage.calls if c.outcome == "under way")
-        touched = frozenset((what, *sorted(map(str, by))) for what, by in self._authors.items())
-        outputs = frozenset(recorder.outputs.items()), frozenset(recorder.saved.items())
-        lied = frozenset(f.kind for f in self.script if f.kind in ("lies", "stale", "flipped"))
+        touched = self._touched(state)
         asked = tuple(self._asked[recorder.commands :])
         run = (state.status, state.intent, state.paused, self._asking, asked)
-        calls_ended = frozenset(recorder.ended.items())
-        engine = (recorder.resumed, recorder.is_fresh, recorder.finalizer, calls_ended)
-        return run, engine, tasks, calls, touched, outputs, lied, self._world.fingerprint()
+        remembered = remembered_by(state, recorder)
+        return run, recorder.is_fresh, calls, touched, remembered, self._world.fingerprint()
+
+    def _touched(self, state: RunState) -> object:
+        """Return what was changed and by whom, but for what has been taken back and is as before."""
+        left = {
+            what: tuple(sorted(str(by) for by in authors if not _is_undone(state, by)))
+            for what, authors in self._authors.items()
+        }
+        gone = [what for what, authors in left.items() if not authors]
+        if gone:
+            now = self._world.facts()
+            for what in gone:
+                if now.get(what) == self._before.get(what):
+                    del left[what]
+        return frozenset(left.items())
 
     def _known(self) -> RunState:
         """Return what the engine knows of the run, or, while there is none, what is recorded."""
@@ -602,6 +607,10 @@ def _is_under_way(state: TaskState) -> bool:
 def _is_open(run: RunState, state: TaskState) -> bool:
     """Return whether *state* has not settled, and nobody has passed it over."""
     return not state.settled and state.name not in run.passing
+
+
+def _is_undone(state: RunState, author: str | None) -> bool:
+    return author is not None and author in state.tasks and state.tasks[author].status == "undone"
 
 
 def _own(one: Waiting) -> bool:
