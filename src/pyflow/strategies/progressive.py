@@ -262,29 +262,27 @@ class _Fleet(Rollout):
 
     def take_back(self) -> None:
         """Have a failure take back the wave in which it was, and nothing else."""
-        self._before = tuple(name for wave in self._waves for name in wave.tasks)
-        self._look("find_failed", self._find_failed, join="failure")
-        found, backs = self._before, list[str]()
+        backs: list[str] = []
         for wave in self._waves:
-            before = found
+            before: tuple[str, ...] = ()
             for batch in reversed(wave.batches):
-                made = [self._add_back(name, (*found, *before)) for name in batch]
-                before = tuple(made)
-                backs += made
+                for name in batch:
+                    self._add_back(name, (*wave.tasks, *before))
+                before = tuple(map(_back, batch))
+                backs += before
         self._before = tuple(backs)
         self._add("abort", self._abort, effect=False, timeout=SPARE_S)
 
-    def _add_back(self, name: str, before: tuple[str, ...]) -> str:
+    def _add_back(self, name: str, before: tuple[str, ...]) -> None:
         self.workflow.add_task(
-            f"take_back_{_slug(name)}",
+            _back(name),
             partial(self._take_back, name=name),
-            when=partial(_is_among, name=name),
             depends_on=before,
+            join="failure",
             retry=UNDO_RETRY,
             on_interrupt="rerun",
             timeout=2 * self._ready_s + SPARE_S,
         )
-        return f"take_back_{_slug(name)}"
 
     def _look(self, name: str, fn: Function[..., Any], **options: Any) -> None:
         """Add what changes nothing."""
@@ -331,12 +329,12 @@ class _Fleet(Rollout):
         if survey is not None:
             await self._places[name].back(ctx, survey)
 
-    async def _find_failed(self, ctx: AsyncContext) -> list[str]:
-        """Return the targets of the wave in which something failed."""
-        wave = next(wave for wave in self._waves if _failed(ctx, wave.tasks))
-        return [name for batch in wave.batches for name in batch]
-
-    async def _take_back(self, ctx: AsyncContext, standings: Standings, *, name: str) -> None:
+    async def _take_back(
+        self, ctx: AsyncContext, standings: Standings | None, *, name: str
+    ) -> None:
+        """Take back what was begun at one target, in a wave in which something failed."""
+        if standings is None or ctx.outcome(_task(name)) == "blocked":
+            return
         if "taking back" not in ctx.checkpoints:
             ctx.checkpoint("taking back", value=True)  # so that no look is trusted to do nothing
         try:
@@ -346,11 +344,16 @@ class _Fleet(Rollout):
         except Exception as error:
             raise Unconfirmed(f"{name} could not be taken back: {error or shown(error)}") from error
 
-    async def _abort(self, ctx: AsyncContext, find_failed: list[str]) -> NoReturn:
-        failed = _failed(ctx, [task for wave in self._waves for task in wave.tasks])
+    async def _abort(self, ctx: AsyncContext) -> NoReturn:
+        failed = [task.name for task in self.workflow.tasks if ctx.outcome(task.name) == "failed"]
+        back = [
+            name
+            for name in self._targets
+            if ctx.outcome(_back(name)) == "succeeded" and ctx.outcome(_task(name)) != "blocked"
+        ]
         raise RolloutError(
-            f"{failed[0]} failed, and its wave was taken back: {', '.join(find_failed)}; earlier "
-            "waves are as they were"
+            f"{', '.join(failed)} failed, and what was taken back is: {', '.join(back) or 'nothing'}; "
+            "earlier waves are as they were"
         )
 
 
@@ -411,14 +414,6 @@ async def _stand(place: Place) -> Standing:
         return Standing(None, str(error) or shown(error))
 
 
-def _failed(ctx: AsyncContext, tasks: Sequence[str]) -> list[str]:
-    return [task for task in tasks if ctx.outcome(task) not in ("succeeded", "skipped")]
-
-
-def _is_among(find_failed: list[str], *, name: str) -> bool:
-    return name in find_failed
-
-
 def _slug(name: str) -> str:
     """Return *name* as part of the name of a task."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
@@ -426,3 +421,7 @@ def _slug(name: str) -> str:
 
 def _task(name: str) -> str:
     return f"roll_{_slug(name)}"
+
+
+def _back(name: str) -> str:
+    return f"take_back_{_slug(name)}"
