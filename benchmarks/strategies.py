@@ -39,8 +39,10 @@ def make_progressive(world: World) -> Workflow:
 
 
 def make_rolling(world: World) -> Workflow:
-    routed = {} if world.services["shop"].routed else {"router": None}
-    return rolling("shop", "2.0", **{**ports(world), **routed}, instances=3)
+    given = ports(world)
+    if not world.services["shop"].routed:
+        del given["router"]
+    return rolling("shop", "2.0", **given, instances=3)
 
 
 STRATEGIES: dict[str, tuple[World, Callable[[World], Workflow]]] = {

@@ -6,7 +6,17 @@ import pytest
 
 from pyflow.errors import RolloutError
 from pyflow.protocols import Instance, ServiceState
-from pyflow.strategies.ground import Survey, counts, is_same, needed, ready, split, surveyed
+from pyflow.strategies.ground import (
+    Survey,
+    counts,
+    is_same,
+    left,
+    needed,
+    ready,
+    shares,
+    split,
+    surveyed,
+)
 
 
 def state(**ready_by_version: list[bool]) -> ServiceState:
@@ -57,6 +67,23 @@ class TestNumbers:
 
         assert counts(found) == {"old": 2, "new": 1}
         assert (ready(found, "old"), ready(found, "new"), ready(found, "x")) == (1, 1, 0)
+
+    def test_are_shares(self) -> None:
+        """Without weights each version has the share of its instances."""
+        assert shares(state(old=[True] * 3, new=[False])) == {"old": 75.0, "new": 25.0}
+        assert shares(state()) == {}
+
+    @pytest.mark.parametrize(
+        ("instances", "back", "expected"),
+        [(3, False, 3), (2, False, 2), (0, False, 1), (3, True, 3), (2, True, 3), (0, True, 1)],
+    )
+    def test_left_are_those_that_can_serve_for_sure(
+        self, instances: int, back: bool, expected: int
+    ) -> None:
+        """Those that go may be ready ones; on the way back they are those that were started last."""
+        found = state(old=[True], new=[True, True, False])
+
+        assert left(found, "new", instances, back=back) == expected
 
     @pytest.mark.parametrize(
         ("full", "pct", "expected"),

@@ -25,6 +25,8 @@ from support.rollouts import (
     decide,
     make_blue_green,
     make_canary,
+    make_progressive,
+    make_rolling,
     open_shop,
     roll_back,
 )
@@ -160,6 +162,114 @@ class TestSupersede:
 
         assert "share the traffic; finish the rollout" in str(simulation.error)
         assert world.facts() == before
+
+
+class TestWaves:
+    def test_a_region_waits_until_the_one_before_is_judged(self) -> None:
+        """Argo 2737, 3770, 1191: there is a barrier between regions, and it is closed after a bad one."""
+        world = open_shop()
+        calls: list[str] = []
+
+        def judge(ctx: pyflow.Context) -> None:
+            calls.append(ctx.task)
+            raise RuntimeError("the depot is not well")
+
+        simulation = simulate(make_progressive(world, checks=[judge]), world=world)
+
+        assert (simulation.status, calls) == ("rolled_back", ["check_1"])
+        assert changed(simulation, f"shop instances {NEW}") == []
+
+    def test_an_old_version_is_back_before_the_new_one_goes(self) -> None:
+        """Argo 2235, flagger 1898: on the way back nobody is left without what serves."""
+        world = open_shop()
+        world.release("shop", OLD, startup="5m")
+        workflow = make_progressive(world)
+        workflow.add_task("smoke", lambda: 1 / 0, depends_on=["bake_2"])
+
+        simulation = simulate(workflow, world=world)
+
+        assert simulation.status == "rolled_back"
+        [*_, (started_s, _)] = changed(simulation, f"shop instances {OLD}")
+        [*_, (gone_s, gone)] = changed(simulation, f"shop instances {NEW}")
+        assert gone is None
+        assert gone_s >= started_s + 300
+
+    def test_a_broken_region_costs_no_other(self) -> None:
+        """Argo 1774, flagger 639: one target that is broken does not keep the rest from the fix."""
+        world = open_shop(starts=False)
+
+        simulation = simulate(make_progressive(world, tolerate=1), world=world)
+
+        assert simulation.status == "succeeded"
+        assert world.facts() == BEFORE
+        assert "4 of 2.0 are ready" in simulation.tasks["roll_shop"].output
+        assert simulation.tasks["roll_depot"].output is None
+
+
+class TestRolling:
+    @pytest.mark.parametrize("limits", [(1, 0), (0, 1)])
+    def test_no_share_is_more_than_the_instances_that_carry_it(self, limits: Any) -> None:
+        """Argo 4612, 4867: whoever aborts, and when, nothing is scaled below its traffic."""
+        world = open_shop()
+        surge, unavailable = limits
+
+        @always
+        def is_sized(world: World) -> None:
+            service = world.services["shop"]
+            for version, weight in service.now.weights.items():
+                able = service.ready(version, world.now_s)
+                assert able >= weight / 100 * (INSTANCES - unavailable) - 1e-6
+
+        report = explore(
+            lambda: make_rolling(world, max_surge=surge, max_unavailable=unavailable),
+            world=world,
+            faults=1,
+            kinds=["roll_back", "cancel", "crash"],
+            invariants=[is_sized],
+        )
+
+        assert report.ok, report
+
+    def test_the_way_back_waits_for_each_instance(self) -> None:
+        """Argo 3941: old instances that are not up yet get no traffic back."""
+        world = open_shop()
+        world.release("shop", OLD, startup="90s")
+        workflow = make_rolling(world)
+        workflow.add_task("smoke", lambda: 1 / 0, depends_on=[workflow.tasks[-1].name])
+
+        simulation = simulate(workflow, world=world)
+
+        assert simulation.status == "rolled_back"
+        assert world.facts() == BEFORE
+        restarts = [at_s for at_s, _ in changed(simulation, f"shop instances {OLD}")[2:]]
+        returns = [at_s for at_s, _ in changed(simulation, f"shop weight {OLD}")[2:]]
+        assert len(restarts) == len(returns) == 2
+        assert all(b >= a + 90 for a, b in zip(restarts, returns, strict=True))
+
+    def test_workers_have_no_traffic_to_split(self) -> None:
+        """Argo 438, 1340, 4538; flagger 375, 1190: for consumers of a queue, capacity is the share."""
+        for checks, status in (([], "succeeded"), ([SICK], "rolled_back")):
+            world = open_shop(routed=False)
+
+            workflow = make_rolling(world, checks=checks)
+            simulation = simulate(workflow, world=world)
+
+            assert simulation.status == status
+            live = NEW if status == "succeeded" else OLD
+            assert world.services["shop"].counts() == {live: INSTANCES}
+            assert [task.name for task in workflow.tasks if "shift" in task.name] == []
+
+    @pytest.mark.parametrize("routed", [True, False])
+    def test_an_autoscaler_is_not_fought(self, routed: bool) -> None:
+        """Argo 2857, 3849, 4847: what it adds in the middle of it holds the run, and stays."""
+        world = open_shop(routed=routed)
+        world.at("70s", lambda: world.apply_scale("shop", OLD, INSTANCES + 2))
+
+        simulation = simulate(make_rolling(world), world=world)
+
+        assert simulation.status == "held"
+        assert "somebody else changed them" in str(simulation.error)
+        assert world.services["shop"].counts()[OLD] == INSTANCES + 2
 
 
 class TestStuck:

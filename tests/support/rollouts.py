@@ -41,8 +41,9 @@ def make_canary(world: World, **options: Any) -> Workflow:
 
 
 def make_rolling(world: World, **options: Any) -> Workflow:
+    router = world.router if world.services["shop"].routed else None
     given: dict[str, Any] = {"instances": INSTANCES, "max_surge": 2, "bake": "1m"}
-    ports = {"platform": world.platform, "router": world.router}
+    ports = {"platform": world.platform, "router": router}
     return rolling("shop", NEW, **ports, **{**given, **options})
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from pyflow.protocols import Instance
-from pyflow.testing import Load, Release, World, run_virtual, takes
+from pyflow.testing import Load, Release, SimulationError, World, run_virtual, takes
 from support.worlds import HOUR, shop, told
 
 
@@ -33,6 +33,35 @@ class TestService:
     def test_may_be_empty(self) -> None:
         """A service may begin with nothing that runs."""
         assert instances_of(shop(instances=0)) == ()
+
+    def test_may_have_no_router(self) -> None:
+        """Where nobody weighs versions, there are no weights, and none can be set."""
+        world = World()
+        world.service("queue", version="1.0", instances=2, routed=False)
+
+        assert world.facts() == {"queue instances 1.0": 2, "schema version": 0}
+        assert run_virtual(world.router.weights("queue")) == {}
+        with pytest.raises(SimulationError, match="queue has no router"):
+            world.apply_weights("queue", {"1.0": 100})
+
+    def test_without_a_router_shares_by_what_is_ready(self) -> None:
+        """Each version has the work that its ready instances are of all."""
+        world = World()
+        world.service("queue", version="1.0", instances=3, routed=False)
+        world.release("queue", "2.0", startup=0)
+        world.traffic("queue", 100)
+        service = world.services["queue"]
+
+        world.apply_scale("queue", "2.0", 1)
+        assert (service.load("1.0", 0).rps, service.load("2.0", 0).rps) == (75, 25)
+        assert service.unserved(0) == service.overloaded(0) == {}
+
+        world.traffic("queue", 500)
+        assert set(service.overloaded(0)) == {"1.0", "2.0"}
+        world.apply_scale("queue", "2.0", 0)
+        world.apply_scale("queue", "1.0", 0)
+        assert service.load("1.0", 0).rps == 0
+        assert service.unserved(0) == {"": "queue has work and nothing ready"}
 
     def test_are_apart(self) -> None:
         """What is done to one service leaves the others as they were."""
