@@ -241,7 +241,7 @@ class TestDrain:
 
         async def shrink() -> None:
             await started(platform, 1)
-            with pytest.raises(RouterError, match="1.0-1 is the last"):
+            with pytest.raises(RouterError, match=r"1\.0-1 is the last"):
                 await platform.scale("shop", "1.0", 0)
 
         in_time(shrink())

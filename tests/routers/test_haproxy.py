@@ -253,7 +253,7 @@ class TestDrain:
 
     def test_says_what_has_not_answered(self, tmp_path: Path) -> None:
         """An instance that does not get done is an error, and not waited for any longer."""
-        with pytest.raises(RouterError, match="1.0-2 has not answered what it was sent"):
+        with pytest.raises(RouterError, match=r"1\.0-2 has not answered what it was sent"):
             self.drained(tmp_path, self.fleet(busy=[1] * 999), "1.0-2", timeout="50ms")
 
     def test_changes_nothing_again(self, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ class TestDrain:
         """The last one of a version that has traffic is not drained: that would be a shift."""
         fake = self.fleet()
 
-        with pytest.raises(RouterError, match="2.0-1 is the last of 2.0 that takes traffic"):
+        with pytest.raises(RouterError, match=r"2\.0-1 is the last of 2\.0 that takes traffic"):
             self.drained(tmp_path, fake, "2.0-1")
 
         assert fake.servers["2.0-1"].weight == 50
