@@ -291,6 +291,19 @@ class TestFailures:
         assert simulation.status == "failed"
         assert versions(world) == {"ap": {NEW: EACH}, "eu": {OLD: EACH}, "us": {OLD: EACH}}
 
+    def test_hold_where_the_old_version_does_not_come_back(self) -> None:
+        """A target whose old version does not start any more is a question to a person."""
+        world = open_regions(broken=["eu"])
+        world.release("us", OLD, starts=False)
+
+        workflow = make(world, waves=[1, 3], abort_scope="wave")
+        simulation = simulate(workflow, world=world)
+
+        assert simulation.status == "held"
+        assert "us could not be taken back: " in str(simulation.tasks["take_back_us"].error)
+        assert world.services["us"].now.weights == {NEW: 100.0}
+        assert versions(world)["eu"] == {OLD: EACH}
+
     def test_may_be_tolerated(self) -> None:
         """A target that fails within tolerate is taken back at once, left behind, and named."""
         world = open_regions(broken=["eu"])
@@ -324,6 +337,18 @@ class TestStandings:
 
         assert simulation.status == "succeeded"
         assert list(began(simulation)) == ["us"]
+
+    def test_leave_what_was_done_before(self) -> None:
+        """A rollback takes back what this run has done, and not what an earlier one had."""
+        world = open_regions(broken=["us"])
+        simulate(make(world, abort_scope="wave"), world=world)
+        before = world.facts()
+
+        simulation = simulate(make(world), world=world)
+
+        assert simulation.status == "rolled_back"
+        assert versions(world)["ap"] == {NEW: EACH}
+        assert world.facts() == before
 
     def test_say_where_there_is_nothing_to_do(self) -> None:
         """Where every target has the version, there is nothing to roll out."""
