@@ -314,6 +314,16 @@ class TestFailures:
         assert versions(world) == {"ap": {NEW: EACH}, "eu": {OLD: EACH}, "us": {NEW: EACH}}
         assert "2 of 2.0 are ready" in simulation.tasks["roll_eu"].output
 
+    def test_of_confirmation_are_not_tolerated(self) -> None:
+        """A router that never confirms is a question to a person, however many targets may fail."""
+        world = open_regions()
+        world.router.on("set_weights", fails(ConnectionError, times=7))
+
+        simulation = simulate(make(world, tolerate=3), world=world)
+
+        assert simulation.status == "held"
+        assert "after 7 tries there are not the weights" in str(simulation.error)
+
     def test_may_be_too_many(self) -> None:
         """One more than tolerate says is a failure like any other."""
         world = open_regions(broken=["ap", "us"])
@@ -410,6 +420,8 @@ class TestForeignChanges:
         assert "somebody else changed them" in str(simulation.error)
         assert versions(world)["eu"]["3.0"] == 1
         assert versions(world)["ap"] == {NEW: EACH}
+        if scope == "wave":
+            assert "errors.ForeignChange: " in str(simulation.tasks["take_back_eu"].error)
 
     @pytest.mark.parametrize("routed", [True, False])
     def test_of_capacity_are_left_alone(self, routed: bool) -> None:
