@@ -19,10 +19,10 @@ from pyflow.analysis import Compare, Sequential, extend, replay
 from pyflow.metrics import HAProxyStats, MetricProbe, Prometheus
 from pyflow.platforms import LocalProcesses
 from pyflow.routers import HAProxy
-from pyflow.strategies import Step, blue_green, canary
+from pyflow.strategies import Step, blue_green, canary, rolling
 from support import shop_deployment
 from support.load import Answers, load, measure
-from support.proxies import HAProxyServer, run
+from support.proxies import HAProxyServer, processes, run
 from support.servers import prometheus
 
 pytestmark = pytest.mark.integration
@@ -257,6 +257,56 @@ class TestCanary:
 
         assert answers.failures == []
         assert asyncio.run(shop.versions()) == {"2.0": 2}
+
+
+class TestRolling:
+    """Instances go while their version has traffic: the platform has HAProxy drain them before."""
+
+    @pytest.fixture(autouse=True)
+    def drains(self, shop: Shop) -> None:
+        """Have the platform of the rollout drain what it stops; the test's own stops everything."""
+        shop.ports["platform"] = processes(shop.root / "state", drain=shop.router.drain)
+
+    @pytest.mark.parametrize("limits", [(1, 0), (0, 1)])
+    def test_loses_no_request(self, shop: Shop, limits: tuple[int, int]) -> None:
+        """Every instance is replaced in turn, and that costs no request."""
+        surge, unavailable = limits
+
+        async def deploy(answers: Answers) -> None:
+            given: dict[str, Any] = {"max_surge": surge, "max_unavailable": unavailable}
+            workflow = rolling(
+                "shop", "2.0", **shop.ports, **given, instances=2, bake="300ms", backoff=BACKOFF
+            )
+            with pyflow.Engine() as engine:
+                result = await engine.run(workflow)
+            assert result.status == "succeeded", result.error
+
+        answers = asyncio.run(shop.under_load(deploy))
+
+        assert answers.failures == []
+        assert set(answers.by_version) == {"1.0", "2.0"}
+        assert asyncio.run(shop.versions()) == {"2.0": 2}
+
+    def test_loses_no_request_on_the_way_back(self, shop: Shop) -> None:
+        """A version that is found bad in the middle of it goes back in turn, and that costs no request."""
+
+        async def fail_at_last(ctx: pyflow.AsyncContext) -> None:
+            if ctx.task == "check_2_of_2":
+                raise RuntimeError("the error rate is too high")
+
+        async def deploy(answers: Answers) -> None:
+            given: dict[str, Any] = {"bake": "300ms", "checks": [fail_at_last]}
+            workflow = rolling("shop", "2.0", **shop.ports, **given, instances=2, backoff=BACKOFF)
+            with pyflow.Engine() as engine:
+                result = await engine.run(workflow)
+            assert result.status == "rolled_back", result.recovery_errors
+
+        answers = asyncio.run(shop.under_load(deploy))
+
+        assert answers.failures == []
+        assert set(answers.by_version) == {"1.0", "2.0"}
+        assert asyncio.run(shop.versions()) == {"1.0": 2}
+        assert asyncio.run(shop.router.weights("shop")) == {"1.0": 100.0}
 
 
 class TestKilled:

@@ -16,7 +16,7 @@ import pytest
 
 import pyflow
 from pyflow import probes
-from pyflow.errors import DefinitionError, PlatformError
+from pyflow.errors import DefinitionError, PlatformError, RouterError
 from pyflow.platforms import LocalProcesses
 from pyflow.probes import HTTP
 from pyflow.testing import check_platform
@@ -210,3 +210,40 @@ class TestLocalProcesses:
         """A command line in one text is refused: no shell is used."""
         with pytest.raises(DefinitionError, match="must be a list"):
             LocalProcesses(tmp_path, "python shop.py")
+
+
+class TestDrain:
+    def test_comes_before_the_stop(self, make: Callable[..., LocalProcesses]) -> None:
+        """What is to be stopped is drained first, the newest alone, while it still lives."""
+        alive: list[tuple[str, str, int]] = []
+
+        async def drain(service: str, instance: str) -> None:
+            alive.append((service, instance, len(pids(platform))))
+
+        platform = make(drain=drain)
+
+        async def shrink() -> None:
+            await started(platform, 2)
+            await platform.scale("shop", "1.0", 1)
+
+        in_time(shrink())
+
+        assert alive == [("shop", "1.0-2", 2)]
+        assert len(pids(platform)) == 1
+
+    def test_that_fails_stops_nothing(self, make: Callable[..., LocalProcesses]) -> None:
+        """An instance that cannot be drained is left running, and whoever asked is told why."""
+
+        async def drain(service: str, instance: str) -> None:
+            raise RouterError(service, f"{instance} is the last")
+
+        platform = make(drain=drain)
+
+        async def shrink() -> None:
+            await started(platform, 1)
+            with pytest.raises(RouterError, match=r"1\.0-1 is the last"):
+                await platform.scale("shop", "1.0", 0)
+
+        in_time(shrink())
+
+        assert len(pids(platform)) == 1

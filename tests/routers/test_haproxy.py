@@ -217,3 +217,61 @@ class TestHAProxy:
         """What could be taken for another command is refused, and two ways to say one thing."""
         with pytest.raises(DefinitionError, match="3 problems"):
             HAProxy("/s", "a b", servers={}, addresses=lambda *_: {}, options="check; del")
+
+
+class TestDrain:
+    def fleet(self, **options: Any) -> FakeHAProxy:
+        names = ("1.0-1", "1.0-2", "2.0-1")
+        return FakeHAProxy(dict(zip(names, map(Server, (25, 25, 50)), strict=True)), **options)
+
+    def drained(self, place: Path, fake: FakeHAProxy, name: str, timeout: str = "5s") -> Any:
+        router = lambda s: HAProxy(s, "shop", addresses=lambda *_: {}, timeout=timeout)  # noqa: E731
+
+        async def drain(socket: Path) -> Any:
+            await router(socket).drain("shop", name)
+            return await router(socket).weights("shop")
+
+        return with_fake(place, fake, drain)
+
+    def test_leaves_the_weights_as_they_are(self, tmp_path: Path) -> None:
+        """The other servers of the version take its share over, in one turn."""
+        fake = self.fleet()
+
+        weights = self.drained(tmp_path, fake, "1.0-2")
+
+        assert weights == {"1.0": 50.0, "2.0": 50.0}
+        assert fake.servers["1.0-2"].weight == 0
+        assert fake.servers["1.0-1"].weight == fake.servers["2.0-1"].weight
+
+    def test_waits_for_answers(self, tmp_path: Path) -> None:
+        """It returns once the instance has answered what it was sent."""
+        fake = self.fleet(busy=[2, 1])
+
+        self.drained(tmp_path, fake, "1.0-2")
+
+        assert fake.commands.count("show stat") == 3
+
+    def test_says_what_has_not_answered(self, tmp_path: Path) -> None:
+        """An instance that does not get done is an error, and not waited for any longer."""
+        with pytest.raises(RouterError, match=r"1\.0-2 has not answered what it was sent"):
+            self.drained(tmp_path, self.fleet(busy=[1] * 999), "1.0-2", timeout="50ms")
+
+    def test_changes_nothing_again(self, tmp_path: Path) -> None:
+        """An instance that gets nothing, or that HAProxy does not know, is drained already."""
+        for name in ("1.0-2", "9.9-1"):
+            fake = self.fleet()
+            if name in fake.servers:
+                fake.servers[name].weight = 0
+
+            self.drained(tmp_path, fake, name)
+
+            assert [command for command in fake.commands if command.startswith("set")] == []
+
+    def test_never_takes_the_last(self, tmp_path: Path) -> None:
+        """The last one of a version that has traffic is not drained: that would be a shift."""
+        fake = self.fleet()
+
+        with pytest.raises(RouterError, match=r"2\.0-1 is the last of 2\.0 that takes traffic"):
+            self.drained(tmp_path, fake, "2.0-1")
+
+        assert fake.servers["2.0-1"].weight == 50

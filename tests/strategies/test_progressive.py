@@ -194,7 +194,7 @@ class TestChecks:
         tasks = [task.name for task in workflow.tasks]
         assert tasks[:2] == ["standings", "survey"]
         made: Any = [task.fn for task in workflow.tasks if task.name.startswith("check")]
-        assert [[one.name for one in task._checks] for task in made] == [
+        assert [[one.name for one in task.keywords["checks"]] for task in made] == [
             *[["errors", "rate"]] * 2,
             ["rate"],
         ]
@@ -291,6 +291,19 @@ class TestFailures:
         assert simulation.status == "failed"
         assert versions(world) == {"ap": {NEW: EACH}, "eu": {OLD: EACH}, "us": {OLD: EACH}}
 
+    def test_hold_where_the_old_version_does_not_come_back(self) -> None:
+        """A target whose old version does not start any more is a question to a person."""
+        world = open_regions(broken=["eu"])
+        world.release("us", OLD, starts=False)
+
+        workflow = make(world, waves=[1, 3], abort_scope="wave")
+        simulation = simulate(workflow, world=world)
+
+        assert simulation.status == "held"
+        assert "us could not be taken back: " in str(simulation.tasks["take_back_us"].error)
+        assert world.services["us"].now.weights == {NEW: 100.0}
+        assert versions(world)["eu"] == {OLD: EACH}
+
     def test_may_be_tolerated(self) -> None:
         """A target that fails within tolerate is taken back at once, left behind, and named."""
         world = open_regions(broken=["eu"])
@@ -300,6 +313,16 @@ class TestFailures:
         assert simulation.status == "succeeded"
         assert versions(world) == {"ap": {NEW: EACH}, "eu": {OLD: EACH}, "us": {NEW: EACH}}
         assert "2 of 2.0 are ready" in simulation.tasks["roll_eu"].output
+
+    def test_of_confirmation_are_not_tolerated(self) -> None:
+        """A router that never confirms is a question to a person, however many targets may fail."""
+        world = open_regions()
+        world.router.on("set_weights", fails(ConnectionError, times=7))
+
+        simulation = simulate(make(world, tolerate=3), world=world)
+
+        assert simulation.status == "held"
+        assert "after 7 tries there are not the weights" in str(simulation.error)
 
     def test_may_be_too_many(self) -> None:
         """One more than tolerate says is a failure like any other."""
@@ -324,6 +347,18 @@ class TestStandings:
 
         assert simulation.status == "succeeded"
         assert list(began(simulation)) == ["us"]
+
+    def test_leave_what_was_done_before(self) -> None:
+        """A rollback takes back what this run has done, and not what an earlier one had."""
+        world = open_regions(broken=["us"])
+        simulate(make(world, abort_scope="wave"), world=world)
+        before = world.facts()
+
+        simulation = simulate(make(world), world=world)
+
+        assert simulation.status == "rolled_back"
+        assert versions(world)["ap"] == {NEW: EACH}
+        assert world.facts() == before
 
     def test_say_where_there_is_nothing_to_do(self) -> None:
         """Where every target has the version, there is nothing to roll out."""
@@ -385,6 +420,8 @@ class TestForeignChanges:
         assert "somebody else changed them" in str(simulation.error)
         assert versions(world)["eu"]["3.0"] == 1
         assert versions(world)["ap"] == {NEW: EACH}
+        if scope == "wave":
+            assert "errors.ForeignChange: " in str(simulation.tasks["take_back_eu"].error)
 
     @pytest.mark.parametrize("routed", [True, False])
     def test_of_capacity_are_left_alone(self, routed: bool) -> None:

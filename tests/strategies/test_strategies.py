@@ -30,6 +30,7 @@ from support.rollouts import (
     CHECKS,
     EFFECTS,
     INSTANCES,
+    LATE,
     NEW,
     OLD,
     STRATEGIES,
@@ -69,7 +70,7 @@ class TestEveryStrategy:
     def test_records_each_change(self, name: str) -> None:
         """Every effect is on record with what was observed before and after."""
         world = open_shop()
-        checks = {CHECKS[name]: [SICK]}
+        checks = {CHECKS[name]: [SICK], **LATE.get(name, {})}
 
         for options, status in (({}, "succeeded"), (checks, "rolled_back")):
             simulation = simulate(STRATEGIES[name](world, **options), world=world)

@@ -32,6 +32,8 @@ class FakeHAProxy:
     """Says what a command is answered with instead; None for what is right."""
 
     hangs: bool = False
+    busy: list[int] = field(default_factory=list[int])
+    """How many requests a server has to answer, at one look after another; none after that."""
 
     def reply(self, line: str) -> str:
         return "".join(self.reply_to(command.strip()) for command in line.split(";"))
@@ -48,6 +50,10 @@ class FakeHAProxy:
                     for name, s in self.servers.items()
                 ]
                 return "\n".join(["1", HEADER, *rows, "", ""])
+            case ["show", "stat"]:
+                scur = self.busy.pop(0) if self.busy else 0
+                rows = [f"shop,{name},0,{scur}" for name in self.servers]
+                return "\n".join(["# pxname,svname,qcur,scur", *rows, "", ""])
             case ["add", "server", path, address, "weight", weight, *_]:
                 port = int(address.rpartition(":")[2])
                 self.servers[self.name(path)] = Server(int(weight), 1, port)

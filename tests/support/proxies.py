@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyflow
 from pyflow import probes
@@ -34,14 +35,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def processes(root: Path, *options: str) -> LocalProcesses:
+def processes(root: Path, *options: str, **given: Any) -> LocalProcesses:
     """Return a platform that runs versions of the HTTP service."""
     command = [sys.executable, "-S", SERVICE, "{port}", "{version}", *options]
 
     def healthy(host: str, port: int) -> HTTP:
         return HTTP(f"http://{host}:{port}/health", timeout="2s")
 
-    return LocalProcesses(root, command, ready=healthy)
+    return LocalProcesses(root, command, ready=healthy, **given)
 
 
 async def run(platform: Platform, version: str, count: int) -> None:

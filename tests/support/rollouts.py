@@ -96,6 +96,8 @@ CHECKS = {
     "release_train": "checks",
 }
 """What the checks under traffic are called."""
+LATE = {"progressive": {"waves": [2]}}
+"""What else it takes to have the shop changed before the first check."""
 EFFECTS = {
     "blue_green": ("deploy_preview#1 platform.scale#1", "switch#1 router.set_weights#1"),
     "canary": ("scale_25#1 platform.scale#1", "shift_25#1 router.set_weights#1"),

@@ -19,7 +19,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pyflow.errors import CommandFailed, DefinitionError, PlatformError, shown
 from pyflow.platforms._given import check_scale, filled
@@ -31,7 +31,7 @@ from pyflow.protocols import Instance, Probe, ServiceState
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 __all__ = ["LocalProcesses"]
 
@@ -40,6 +40,8 @@ LAUNCHER = Path(__file__).with_name("_launch.py")
 LOOK_S = 0.02
 KILL_S = 5.0
 LOG_BYTES = 65_536
+
+Drain: TypeAlias = "Callable[[str, str], Awaitable[object]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class LocalProcesses:
         ready: Returns the probe of an instance, given host and port; by
             default something has to accept connections there.
         stop_timeout: How long an instance may take to end.
+        drain: Called with service and instance before that one is stopped, such as
+            `HAProxy.drain`, so that it is sent nothing while it ends. What it
+            raises leaves the instance running.
         env: Added to our environment.
     """
 
@@ -91,6 +96,7 @@ class LocalProcesses:
         *,
         ready: Callable[[str, int], Probe] = TCP,
         stop_timeout: Span = "10s",
+        drain: Drain | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(command, str) or not command:
@@ -102,6 +108,7 @@ class LocalProcesses:
         self._command = tuple(command)
         self._ready = ready
         self._stop_s = seconds(stop_timeout, what="LocalProcesses(stop_timeout=)", zero=True)
+        self._drain = drain
         self._env = {**os.environ, **(env or {})}
 
     def __repr__(self) -> str:
@@ -137,6 +144,9 @@ class LocalProcesses:
             for process in self._processes(service)
             if process.version == version and (process.is_alive or self._revived(process))
         ]
+        if self._drain is not None:
+            for process in mine[instances:]:
+                await self._drain(service, process.id)
         await asyncio.gather(*(self._stop(service, process) for process in mine[instances:]))
         for _ in range(instances - len(mine)):
             await self._start(service, version)

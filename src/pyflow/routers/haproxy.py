@@ -8,6 +8,7 @@ time is gone after a reload, so weights are read from it and never remembered.
 from __future__ import annotations
 
 import asyncio
+import csv
 import ipaddress
 import os
 import re
@@ -26,6 +27,7 @@ __all__ = ["HAProxy"]
 WEIGHT_MAX = 256
 REPLY_BYTES_MAX = 16_777_216
 ROUNDING_PCT = 0.5
+LOOK_S = 0.02
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 ADDED = ("", "New server registered.")
 CONFIGURED_MAINT = 0x04
@@ -130,6 +132,48 @@ class HAProxy:
         if wrong is not None:
             raise RouterError(service, f"HAProxy took it, and {wrong}")
         await self._forget(service, after, targets)
+
+    async def drain(self, service: str, instance: str, /) -> None:
+        """Send *instance* nothing more, and return once it has answered what it was sent.
+
+        The other servers of its version take its share over, so the weights
+        are what they were. It may be called again; a platform does so before it
+        stops an instance whose version has traffic.
+
+        Raises:
+            RouterError: HAProxy cannot be asked, *instance* is the last of its
+                version that takes traffic, or it was not done within *timeout*.
+        """
+        present = await self._look(service)
+        if any(server.name == instance and server.share for server in present):
+            await self._apply(service, present, self._without(service, present, instance))
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        while await self._answers(service, instance):
+            if asyncio.get_running_loop().time() > deadline:
+                raise RouterError(service, f"{instance} has not answered what it was sent")
+            await asyncio.sleep(LOOK_S)
+
+    def _without(self, service: str, present: Sequence[_Server], instance: str) -> dict[str, int]:
+        """Return the numbers of all other servers, so that versions get what they get now."""
+        weights, kept = self._weights(service, present), dict[str, list[str]]()
+        for server in present:
+            if server.share and server.name != instance:
+                kept.setdefault(self._version(server.name), []).append(server.name)
+        alone = [version for version in weights if version not in kept]
+        if alone:
+            raise RouterError(
+                service, f"{instance} is the last of {alone[0]} that takes traffic; shift it first"
+            )
+        counts = {version: len(names) for version, names in kept.items()}
+        numbers = whole(service, weights, counts, most=WEIGHT_MAX)
+        return {name: numbers[version] for version in kept for name in kept[version]}
+
+    async def _answers(self, service: str, instance: str) -> int:
+        """Return how many requests *instance* has still to answer."""
+        reply = await self._ask(service, "show stat")
+        rows = csv.DictReader(reply.lstrip("# ").splitlines())
+        mine = (self._backend, instance)
+        return sum(int(row["scur"]) for row in rows if (row["pxname"], row["svname"]) == mine)
 
     # Versions and servers -----------------------------------------------------------------
 
