@@ -381,6 +381,7 @@ class TestFailures:
                 "headers",
                 "larger than 65536",
             ),
+            (raw("HTTP/1.1 200 OK", *["C: d"] * 600, ""), "headers", "more than 512 lines"),
             (raw("SSH-2.0-OpenSSH_9.6", ""), "headers", "SSH-2.0"),
             (raw("HTTP/2 200", ""), "headers", "HTTP/2"),
             (raw("HTTP/1.1 OK", ""), "headers", "beginning"),

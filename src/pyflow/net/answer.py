@@ -23,6 +23,8 @@ __all__ = ["LINE_BYTES_MAX", "Answer", "Progress"]
 
 LINE_BYTES_MAX = 16_384
 HEAD_BYTES_MAX = 65_536
+HEAD_LINES_MAX = 512
+"""How many lines of headers and trailers are read: a line takes longer than its bytes."""
 INTERIM_MAX = 16
 
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: (.*))?")
@@ -53,6 +55,7 @@ class Answer:
         self.reader = reader
         self.progress = progress
         self.head_bytes = 0
+        self.head_lines = 0
 
     async def read(self, method: str, max_bytes: int) -> Response:
         """Return the whole answer to a request by *method*.
@@ -101,6 +104,9 @@ class Answer:
         self.head_bytes += len(line) + 2
         if self.head_bytes > HEAD_BYTES_MAX:
             self._refuse(f"the headers are larger than {HEAD_BYTES_MAX} bytes")
+        self.head_lines += 1
+        if self.head_lines > HEAD_LINES_MAX:
+            self._refuse(f"the headers have more than {HEAD_LINES_MAX} lines")
         return line
 
     async def _line(self) -> bytes:
