@@ -301,6 +301,15 @@ class TestIndex:
             with pytest.raises(JournalError, match="was built without FTS5"):
                 history.count(text="number")
 
+    def test_is_for_its_owner_alone(self, path: Path) -> None:
+        """What it holds is as private as the journal: others may not read it."""
+        with pyflow.history(path) as history:
+            history.count()
+            modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.glob("j.db.index*")}
+
+        assert set(modes.values()) == {0o600}
+        assert "j.db.index" in modes
+
     def test_leaves_notices_out(self, path: Path) -> None:
         """What was told about a run is a chain of its own, and no run."""
         with SQLiteJournal(path) as journal:

@@ -10,6 +10,7 @@ made, and is made anew where these do not fit.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,8 @@ class Index:
         return self._connected("")
 
     def _connected(self, name: str) -> sqlite3.Connection:
+        if name:
+            _touch(name)
         connection = sqlite3.connect(name, timeout=30.0, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -218,6 +221,12 @@ class Index:
             with self._writing() as cursor:
                 for run_id, status in standing:
                     _set_status(cursor, run_id, status)
+
+
+def _touch(name: str) -> None:
+    """Make the file for its owner's eyes only, as the journal is; -wal and -shm take after it."""
+    with suppress(OSError):
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _set_status(cursor: sqlite3.Cursor, run_id: str, status: str) -> None:
