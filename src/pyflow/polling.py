@@ -26,6 +26,8 @@ OnUnknown: TypeAlias = Literal["wait", "fail", "proceed"]
 BACKOFF = Backoff("1s", ceiling="30s")
 TIMEOUT = "5m"
 WAIT_S_MIN = 0.001
+HEALTHS = get_args(Health)
+as_json = json.JSONEncoder(allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def probe_problem(probe: object) -> str | None:
     if inspect.iscoroutine(probe):
         probe.close()
         return "a coroutine is no probe; pass the probe itself, without .read()"
-    if not isinstance(probe, Probe):
+    if getattr(probe, "read", None) is None:
         return f"{shown(probe)} is no probe: it lacks `async def read(self) -> Reading`"
     return None
 
@@ -142,10 +144,10 @@ def probe_problem(probe: object) -> str | None:
 def _checked_reading(reading: Any) -> Reading:
     if not isinstance(reading, Reading):
         return Reading("unknown", {"error": f"the probe answered {shown(reading)}, no Reading"})
-    if reading.health not in get_args(Health):
+    if reading.health not in HEALTHS:
         return Reading("unknown", {"error": f"the probe's health was {shown(reading.health)}"})
     try:
-        json.dumps(reading.evidence, allow_nan=False)
+        as_json(reading.evidence)
     except (TypeError, ValueError, RecursionError) as error:
         return Reading("unknown", {"error": f"the evidence is no JSON data: {shown(error)}"})
     return reading

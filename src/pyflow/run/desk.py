@@ -204,8 +204,20 @@ class RunDesk:
                 del self._waits[cut]  # it cannot be cut twice
                 cut()
 
+    def part(self) -> None:
+        """Serve nobody any more: the run has ended."""
+        self._post, self._settle = _unheard, _nothing
+
     def _is_cut(self, call: Call) -> bool:
         return call.is_over or (self._stopped and not call.shielded)
+
+
+def _unheard(happening: Happening) -> None:
+    """Take no notice of what is told after the end of the run."""
+
+
+def _nothing() -> None:
+    """Do nothing: nothing more will be recorded."""
 
 
 def _ring(alarm: asyncio.Future[None]) -> None:

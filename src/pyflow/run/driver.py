@@ -409,6 +409,13 @@ class Driver:
         self.over.keep()
         for listener in tuple(self.listeners):
             listener()
+        self._part()
+
+    def _part(self) -> None:
+        """Let desk and worker go once nothing is under way: a ring would wait for the collector."""
+        if self.over.is_kept and self._broken is None and not self._calls:
+            self.desk.part()
+            self.worker.part()
 
     def _cancel_timers(self) -> None:
         for handle in self._timers.values():
@@ -427,6 +434,7 @@ class Driver:
         del self._calls[task]
         if self._broken is not None and not self._calls and not self.over.is_kept:
             self._end()
+        self._part()
 
     def _start_attempt(self, command: on.StartAttempt) -> None:
         name = command.task

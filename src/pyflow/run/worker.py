@@ -332,6 +332,10 @@ class Worker:
                 raise CodecError(path, "holds a secret in plain text; return the Secret itself")
         return output
 
+    def part(self) -> None:
+        """Let the driver go: no call is under way, and none will be made."""
+        del self._post, self._release, self._cause
+
     # What is reported ---------------------------------------------------------------------
 
     def _since(self, started: float) -> float:

@@ -108,6 +108,11 @@ class VirtualLoop(WorkingLoop):
         state = "closed" if self.is_closed() else f"{len(self._works)} in flight"
         return f"<VirtualLoop at {round(self._now, 6)} s, {state}>"
 
+    def close(self) -> None:
+        """Let go of threads and of what is queued; nothing runs on the loop any more."""
+        self.set_task_factory(None)  # a method of its own, by which it would hold itself
+        super().close()
+
     async def wait_idle(self) -> None:
         """Wait until nothing else can run before time moves on.
 

@@ -61,6 +61,8 @@ def buckets(
 def _bucket(service: Service, version: str, index: int, seed: int) -> Bucket:
     end_s = index * BUCKET_S
     load = service.load(version, end_s - BUCKET_S / 2)
+    if load.rps <= 0:  # nothing is drawn for it, and a generator is dear
+        return Bucket(end_s, 0, 0, 0.0)
     rng = random.Random(f"{seed}/{service.name}/{version}/{index}")  # noqa: S311 - a simulation
     requests = poisson(rng, load.rps * BUCKET_S)
     if not requests:
