@@ -99,9 +99,10 @@ class Image:
         return False
 
     def _findings(self) -> list[Finding]:
-        found: list[Finding] = []
-        _read(self._connection, self.head, found)
-        return found
+        reader = Reader()
+        marks = {self.head.tip.n: ""} if self.head is not None else {}
+        _read(self._connection, reader, self.head, marks)
+        return reader.findings
 
     def reads_the_same(self, place: int, bit: int) -> bool:
         """Return whether reading each run gives what it gave, or an error."""

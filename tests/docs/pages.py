@@ -347,7 +347,7 @@ MADE_BY_PYFLOW = (
     *("Plan", "Run", "Result", "TaskResult", "Metrics", "Record", "AuditTrail", "Probe"),
     *("Simulation", "Release", "Load", "Change", "Sample", "Waiting", "SimulatedPlatform"),
     *("SimulatedRouter", "SimulatedProbe", "SimulatedMetrics", "SimulatedNotifier"),
-    *("Check", "Judgement", "Replayed", "Pipeline", "Job", "CIContext"),
+    *("Check", "Judgement", "Replayed", "Pipeline", "Job", "CIContext", "CIReport"),
     *("RolloutWorkflow", "Report", "ReportedStep", "Decision"),
     *("History", "RunSummary", "RunDiff", "Difference", "Compliance", "Evidence", "Dora", "Figure"),
     *("Verification", "Place", "Anchor", "Key"),

@@ -27,7 +27,7 @@ from pyflow.run.maps import MapProgress
 from pyflow.run.recovery import Rollback, needs_undo, still_applied
 from pyflow.run.resuming import Past
 from pyflow.run.state import TaskState
-from pyflow.run.worker import Worker, _within
+from pyflow.run.worker import Worker
 from pyflow.testing.exploration import invariants, promises, trial
 
 Patch = pytest.MonkeyPatch
@@ -297,9 +297,10 @@ def _(patch: Patch) -> None:
 
 @mutant("a timeout is ignored", breaks=invariants.ends, case=workflows.ROLLOUT)
 def _(patch: Patch) -> None:
-    patch.setattr(
-        "pyflow.run.worker._within", lambda timeout_s, calling, call: _within(None, calling, call)
-    )
+    async def without(timeout_s: float, coroutine: Any, call: Call) -> Any:
+        return await coroutine
+
+    patch.setattr("pyflow.run.worker._within", without)
 
 
 @mutant(

@@ -27,6 +27,7 @@ def desk() -> RunDesk:
         executor=unused,
         post=unused,
         settle=unused,
+        redactor=unused,
     )
 
 

@@ -177,6 +177,9 @@ class FakeDesk:
     def block(self, make: Any) -> Any:
         raise NotImplementedError
 
+    async def sleep(self, call: Call, delay_s: float) -> None:
+        await self.wait(call, asyncio.create_task(asyncio.sleep(delay_s)))
+
     async def wait(self, call: Call, waiting: Any) -> Any:
         waiting.cancel()
         raise RunStopping("told to")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyflow.ci.drawings import drawing
-    from pyflow.ci.reporting import Report, report
+    from pyflow.ci.reporting import CIReport, report
     from pyflow.ci.summarising import summary
 
 __all__ = [
     "SYSTEMS",
     "CIContext",
+    "CIReport",
     "Initiator",
-    "Report",
     "context",
     "detect_ci",
     "detect_initiator",
@@ -39,7 +39,12 @@ __all__ = [
 ]
 
 LATER: Mapping[str, str] = MappingProxyType(
-    {"Report": "reporting", "drawing": "drawings", "report": "reporting", "summary": "summarising"}
+    {
+        "CIReport": "reporting",
+        "drawing": "drawings",
+        "report": "reporting",
+        "summary": "summarising",
+    }
 )
 """Names that are imported when they are used, and the module that has each."""
 

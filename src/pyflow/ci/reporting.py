@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyflow.protocols import Clock
     from pyflow.run.result import Result
 
-__all__ = ["Report", "report"]
+__all__ = ["CIReport", "report"]
 
 Level: TypeAlias = Literal["error", "warning", "notice"]
 
@@ -50,7 +50,7 @@ def report(
     out: TextIO | None = None,
     dotenv: str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
-) -> Report:
+) -> CIReport:
     """Return what speaks to the CI system that this process runs in.
 
     Args:
@@ -61,10 +61,10 @@ def report(
         clock: What tells the present, which GitLab wants of sections.
     """
     given = os.environ if environ is None else environ
-    return Report(given, out=out, dotenv=dotenv, clock=clock or SystemClock())
+    return CIReport(given, out=out, dotenv=dotenv, clock=clock or SystemClock())
 
 
-class Report:
+class CIReport:
     """Speaks to one CI system; make it with `report`.
 
     What it prints is masked: every secret that was handed to `mask`, in every
@@ -92,7 +92,7 @@ class Report:
         self._groups = 0
 
     def __repr__(self) -> str:
-        return f"Report({self.system!r})"
+        return f"CIReport({self.system!r})"
 
     # Masking ------------------------------------------------------------------------------
 
