@@ -300,7 +300,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
     "`pyflow.triggers`": (pyflow.triggers, " ".join(pyflow.triggers.__all__)),
-    "`pyflow.ci`": (pyflow.ci, "context CIContext report Report summary drawing"),
+    "`pyflow.ci`": (pyflow.ci, "context CIContext report CIReport summary drawing"),
     "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
     "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
     "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),
