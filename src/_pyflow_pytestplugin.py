@@ -137,6 +137,18 @@ def pyflow_release_train(pyflow_world: World) -> Sample:
     return _sample("release_train", pyflow_world)
 
 
+@pytest.fixture
+def pyflow_progressive(pyflow_world: World) -> Sample:
+    """Hand over a rollout over three targets in three waves, with `pyflow_world` set up for it."""
+    return _sample("progressive", pyflow_world)
+
+
+@pytest.fixture
+def pyflow_rolling(pyflow_world: World) -> Sample:
+    """Hand over a rolling update of four instances, with `pyflow_world` set up for it."""
+    return _sample("rolling", pyflow_world)
+
+
 def _sample(strategy: str, world: World) -> Sample:
     from pyflow.testing import Sample
 

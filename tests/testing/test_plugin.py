@@ -73,6 +73,16 @@ def replay_of(done: pytest.RunResult) -> str:
     return section(done).rpartition("replay: ")[2]
 
 
+OPTION = {
+    "blue_green": "switch",
+    "canary": "steps",
+    "progressive": "waves",
+    "release_train": "services",
+    "rolling": "instances",
+}
+"""What each strategy refuses to have nothing of."""
+
+
 class TestFixtures:
     @pytest.mark.parametrize("strategy", SAMPLES)
     def test_samples(self, pytester: pytest.Pytester, strategy: str) -> None:
@@ -86,9 +96,8 @@ class TestFixtures:
                 assert pyflow_world.services["shop"].counts() == {{"2.0": 4}}
 
             def test_otherwise(pyflow_{strategy}):
-                option = {{"canary": "steps", "release_train": "services"}}.get({strategy!r}, "switch")
                 try:
-                    pyflow_{strategy}.make(**{{option: []}})
+                    pyflow_{strategy}.make({OPTION[strategy]}=[])
                 except ValueError:
                     return
                 assert False

@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pyflow.strategies import Service, StateChange, blue_green, canary, release_train
+from pyflow.strategies import (
+    Service,
+    StateChange,
+    Target,
+    blue_green,
+    canary,
+    progressive,
+    release_train,
+    rolling,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +63,7 @@ class Sample:
         Raises:
             KeyError: There is no sample of that name.
         """
-        maker, services = SAMPLES[strategy], {"shop": 4}
-        if strategy == "release_train":
-            services["api"] = 2
+        maker, services = SAMPLES[strategy], {"shop": 4, **BESIDE.get(strategy, {})}
         for name, instances in services.items():
             if name not in world.services:
                 world.service(name, version=OLD, instances=instances)
@@ -77,6 +84,20 @@ def _blue_green(world: World, /, **options: Any) -> RolloutWorkflow:
 def _canary(world: World, /, **options: Any) -> RolloutWorkflow:
     given: dict[str, Any] = {"steps": [25, 50, 100], "bake": "5m", **_ports(world)}
     return canary("shop", NEW, **{**given, **options})
+
+
+def _rolling(world: World, /, **options: Any) -> RolloutWorkflow:
+    given: dict[str, Any] = {"instances": 4, "max_surge": 2, "bake": "5m", **_ports(world)}
+    return rolling("shop", NEW, **{**given, **options})
+
+
+def _progressive(world: World, /, **options: Any) -> RolloutWorkflow:
+    targets = [
+        Target(name, **_ports(world), service=service)
+        for name, service in (("west", "shop_west"), ("east", "shop_east"), ("home", "shop"))
+    ]
+    given: dict[str, Any] = {"targets": targets, "waves": [1, 2, 3], "bake": "5m"}
+    return progressive("shop", NEW, **{**given, **options})
 
 
 def _release_train(world: World, /, **options: Any) -> RolloutWorkflow:
@@ -112,6 +133,14 @@ def _ports(world: World) -> dict[str, Any]:
 SAMPLES: Mapping[str, Maker] = {
     "blue_green": _blue_green,
     "canary": _canary,
+    "progressive": _progressive,
     "release_train": _release_train,
+    "rolling": _rolling,
 }
 """How the rollout of each sample is made, by its strategy."""
+
+BESIDE: Mapping[str, Mapping[str, int]] = {
+    "progressive": {"shop_west": 2, "shop_east": 2},
+    "release_train": {"api": 2},
+}
+"""What services a sample needs beside the shop, and of how many instances."""
