@@ -91,7 +91,8 @@ class Forms:
         given = frozenset(texts) - self.texts
         plain = {text: NOISE.sub("", text) for text in given}
         made._as_is = self._as_is or any(
-            "\x1b" in text or len(bare) < CHARS_MIN for text, bare in plain.items()
+            "\x1b" in text or len(bare) < CHARS_MIN or text.strip("\r\n") != text
+            for text, bare in plain.items()
         )
         fresh = given.union(bare for bare in plain.values() if len(bare) >= CHARS_MIN) - self.texts
         made.texts = self.texts | fresh

@@ -18,7 +18,18 @@ from mutants.workflows import Case, Invariant
 from pyflow.frozen import replace
 from pyflow.record import events as ev
 from pyflow.record.locks import MemoryLocks
-from pyflow.run import asked, driver, joins, machine, recovery, resuming, retrying, trying, undoing
+from pyflow.run import (
+    asked,
+    driver,
+    joins,
+    machine,
+    passing,
+    recovery,
+    resuming,
+    retrying,
+    trying,
+    undoing,
+)
 from pyflow.run import inputs as on
 from pyflow.run.context import Call
 from pyflow.run.driver import Driver
@@ -892,6 +903,23 @@ def _(patch: Patch) -> None:
 )
 def _(patch: Patch) -> None:
     patch.setattr(resuming, "_finish", lambda m, past: m.next_finalizer())
+
+
+@mutant(
+    "what was passed over starts when its turn comes",
+    breaks=promises.what_is_passed_over_does_not_start,
+    case=workflows.PASSED_OVER,
+)
+def _(patch: Patch) -> None:
+    leave_out = passing.leave_out
+
+    def start(m: Machine, state: TaskState) -> None:
+        if state.attempt or state.name in m.reasons:
+            leave_out(m, state)
+        else:
+            m.try_task(state, "no dependencies")
+
+    patch.setattr(passing, "leave_out", start)
 
 
 @mutant("after a crash the lock is not taken again", breaks=trial.LOCKED, case=workflows.RESUMED)

@@ -384,6 +384,20 @@ def make_held(world: World) -> pyflow.Workflow:
     return wf
 
 
+def make_passable(world: World) -> pyflow.Workflow:
+    """Look twice before something is set; people may pass both looks over."""
+
+    async def look(ctx: pyflow.AsyncContext) -> None:
+        await ctx.sleep("10s")
+
+    looking: Any = {"effect": False, "timeout": "1m", "skippable": True, "skip_on_promotion": True}
+    wf = pyflow.Workflow("passable", locks=["config"])
+    wf.add_task("look", look, **looking)
+    wf.add_task("look_again", look, depends_on=["look"], **looking)
+    add_setting(wf, world, "left", depends_on=["look_again"], on_interrupt="rerun")
+    return wf
+
+
 TOKEN = pyflow.Secret("correct-horse-battery", name="token")
 
 ROLLOUT = Case(make_shop, make_rollout, invariants=(one_fault_leaves_nothing,))
@@ -400,6 +414,7 @@ RESUMED = Case(World, make_resumed, faults=2, options={"kinds": ["crash"]})
 SECOND_TRY = Case(World, make_second_try, options={"kinds": ["crash"]})
 HELD = Case(World, make_held, options={"kinds": ["crash"]})
 PAUSED = Case(World, make_turned_back, faults=2, options={"kinds": ["crash", "pause"]})
+PASSED_OVER = Case(World, make_passable, options={"kinds": ["promote", "skip"]})
 
 CASES = (
     ROLLOUT,
@@ -416,5 +431,6 @@ CASES = (
     SECOND_TRY,
     HELD,
     PAUSED,
+    PASSED_OVER,
 )
 """All of them."""
