@@ -251,6 +251,7 @@ class TestSignals:
             capture_output=True,
             text=True,
             check=False,
+            timeout=60,
         )
 
         assert done.returncode == code, done.stderr
@@ -284,6 +285,7 @@ class TestStdout:
             capture_output=True,
             text=True,
             check=False,
+            timeout=60,
         )
 
         assert done.stdout.startswith("{")
