@@ -32,6 +32,7 @@ from support.fault_matrix import (
     Seen,
     measured,
 )
+from support.pace import now
 
 HTTP_ALONE = [name for name in SUBJECTS if name not in ("email", "probe TCP")]
 
@@ -141,7 +142,6 @@ class TestPrograms:
         """Whatever a program does, calling it ends in time, raises nothing, and is no false success."""
 
         async def run() -> tuple[Seen, float]:
-            now = asyncio.get_running_loop().time
             began = now()
             return await CALLERS[name](COMMAND_FAULTS[fault]), now() - began
 

@@ -27,6 +27,7 @@ from pyflow.secrets import Secret
 from pyflow.testing.servers import Drip, Endless, Hang, HTTPServer, Raw, Reply, Reset, Step
 from pyflow.testing.servers.http import play
 from support.notices import message
+from support.pace import now
 from support.sources import HOUR, NOON, Standing
 
 TIMEOUT_S = 0.2
@@ -186,7 +187,6 @@ def measured(
     where = place if isinstance(place, Place) else Place(place.port)
 
     async def run() -> tuple[Seen, float]:
-        now = asyncio.get_running_loop().time
         began = now()
         try:
             seen = await subject.ask(where)

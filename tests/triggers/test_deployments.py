@@ -18,6 +18,7 @@ from pyflow.testing.servers import GitHubServer, GitLabServer, Hang, Raw, Reply,
 from pyflow.triggers import GitHubDeployments, GitLabDeployments
 from pyflow.triggers.github_deployments import STATES
 from support.notices import RUN, message, send, sent
+from support.pace import now
 
 CI = {
     "system": "github",
@@ -242,7 +243,6 @@ class TestBoth:
         """Every answer is told apart, in time, and none is taken for a success."""
 
         async def timed(server: Any) -> tuple[Any, float]:
-            now = asyncio.get_running_loop().time
             began = now()
             found = await make(server).notify(about("started"), Attempt(timeout_s=0.3))
             return found, now() - began

@@ -25,6 +25,7 @@ from pyflow.testing.servers import (
 )
 from pyflow.triggers import GitHubDeployments, GitLabDeployments
 from support.notices import RUN, message
+from support.pace import now
 from support.pipelines import KITS, Kit, kit, one_task, quick
 
 TIMEOUT_S = 0.3
@@ -92,7 +93,6 @@ def outcome(trigger: Any) -> tuple[pyflow.Result, float]:
     """Run *trigger*, and return what came of it, and how long that took."""
 
     async def run() -> tuple[pyflow.Result, float]:
-        now = asyncio.get_running_loop().time
         began = now()
         result = await pyflow.Engine().run(one_task(trigger))
         return result, now() - began
@@ -194,7 +194,6 @@ def told(notifier: Any) -> tuple[Delivery, float]:
     """Tell of a start, and return what came of it, and how long that took."""
 
     async def run() -> tuple[Delivery, float]:
-        now = asyncio.get_running_loop().time
         began = now()
         one = message("started", run=replace(RUN, ci=CI))
         found = await notifier.notify(one, Attempt(timeout_s=TIMEOUT_S))
