@@ -44,8 +44,8 @@ class TestCall:
         """A program that takes too long is ended, and so is what it started."""
         pids = tmp_path / "pids"
         code = (
-            "import os, subprocess, sys, time\n"
-            "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+            "import os, subprocess, sys\n"
+            "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
             f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
             "child.wait()"
         )
