@@ -135,14 +135,14 @@ class Backoff:
 
 
 def worded(span_s: float) -> str:
-    """Return a span of seconds as people write it: ``250 ms``, ``40 s``, ``1 h 30 min``."""
-    if span_s < 1:
-        return f"{span_s * 1000:.3g} ms"
+    """Return a span of seconds as `seconds` reads it, to two units: ``50ms``, ``40s``, ``1h30m``."""
+    if span_s < 0.1:
+        return f"{span_s * 1000:.3g}ms"
     if span_s < 60:
-        return f"{span_s:.3g} s"
-    days, rest = divmod(round(span_s), 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, rest = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next(n for n, (number, _) in enumerate(parts) if number)
-    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)
+        return f"{span_s:.3g}s"
+    left, parts = round(span_s), list[str]()
+    for unit in "dhms":
+        count, left = divmod(left, int(UNIT_S[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])

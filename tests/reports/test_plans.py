@@ -16,7 +16,7 @@ NOTES = [
     "waits for any success",
     "asks: Release <2.0> & go?",
     "locks table:orders",
-    "3 tries, 1 min 30 s each",
+    "3 tries, 1m30s each",
     "repair: mend",
     "undo: migrate_back",
     "may fail",

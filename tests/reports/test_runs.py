@@ -85,12 +85,12 @@ class TestTimeline:
         ]
 
         assert bars[:4] == [
-            ("ok", "build: attempt 1, 2 min"),
-            ("bad", "build: undo 1, 10 s"),
-            ("wait", "go: question, 3 min"),
-            ("ok", "deploy: attempt 1, 1 min"),
+            ("ok", "build: attempt 1, 2m"),
+            ("bad", "build: undo 1, 10s"),
+            ("wait", "go: question, 3m"),
+            ("ok", "deploy: attempt 1, 1m"),
         ]
-        assert ("undo", "deploy: undo 1, 1 min") in bars
+        assert ("undo", "deploy: undo 1, 1m") in bars
 
     def test_in_the_middle(self, trail: AuditTrail) -> None:
         """What has no end in the records yet goes on to the last of them."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyflow.spans import worded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Decision", "Report", "ReportedStep"]
 
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 CELL_COLUMNS_MAX = 60
 
 
@@ -177,14 +178,7 @@ def told(span_s: float | None) -> str:
     """Return a span as text: ``1h30m``, ``-`` for nothing, ``no limit`` for None."""
     if span_s is None:
         return "no limit"
-    left, parts = round(span_s), list[str]()
-    for size, unit in UNITS:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    if parts:
-        return "".join(parts[:2])
-    return f"{span_s:g}s" if span_s else "-"
+    return worded(span_s) if span_s else "-"
 
 
 def _count(number: float | None, unknown: str) -> str:
