@@ -31,15 +31,15 @@ class TestCompliance:
         assert found["user"] == ("ada (given)", 1)
         assert found["success or failure"] == ("rolled_back", 21)
         assert found["affected resource"] == ("weights", 11)
-        assert found["tested: a check that was passed"] == ("reading_taken by deploy[eu]", 12)
         assert found["fall-back"] == ("undo_succeeded of deploy[eu]", 16)
         assert found["ticket or pipeline"] == ("https://ci/1", 1)
         assert [one.field for one in report.missing] == [
             "developed: the source",
+            "tested: a check that was passed",
             "approved",
             "approved by another person",
         ]
-        assert str(report).startswith("run r1 has 14 of 17 fields\n")
+        assert str(report).startswith("run r1 has 13 of 17 fields\n")
 
     def test_says_how_to_get_what_is_missing(self) -> None:
         """A run that is nothing but begun lacks most, and each says how to get it."""
@@ -72,6 +72,23 @@ class TestCompliance:
         report = compliance_of(records(STARTED, ev.ApprovalAnswered("go", "reject", "x", by="g")))  # type: ignore[arg-type]
 
         assert "approved" in {one.field for one in report.missing}
+
+    @pytest.mark.parametrize(
+        ("check", "is_there"),
+        [
+            (ev.ReadingTaken("a", "TCP", "healthy"), True),
+            (ev.ReadingTaken("a", "TCP", "unhealthy"), False),
+            (ev.ReadingTaken("a", "TCP", "unknown"), False),
+            (ev.MeasurementTaken("a", "errors", 1, "pass", "go_on"), True),
+            (ev.MeasurementTaken("a", "errors", 1, "fail", "abort"), False),
+        ],
+    )
+    def test_counts_no_failed_check(self, check: ev.Event, is_there: bool) -> None:
+        """A check is evidence of a test only if it was passed."""
+        report = compliance_of(records(STARTED, check))  # type: ignore[arg-type]
+
+        missing = {one.field for one in report.missing}
+        assert ("tested: a check that was passed" not in missing) == is_there
 
     def test_takes_locks_for_resources(self) -> None:
         """Where no change was recorded, what was locked is what was affected."""

@@ -73,6 +73,9 @@ class Compliance:
         return "\n".join([head, *(f"  {one}" for one in self.evidence)])
 
 
+NO_USER = "give initiator=, or run it in CI"
+
+
 def compliance_of(records: Sequence[Record]) -> Compliance:
     """Return which fields the run has whose *records* these are.
 
@@ -85,71 +88,93 @@ def compliance_of(records: Sequence[Record]) -> Compliance:
 
 
 def _evidence(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidence]:
-    who = start.initiator.get("id"), start.initiator.get("source")
-    user = f"{who[0]} ({who[1]})" if who[0] else None
-    end = next((r for r in reversed(records) if isinstance(r.event, ev.RunFinished)), None)
-    origin = start.origin.get("host")
-    change = _first(records, ev.ChangeRecorded)
-    resource = _resource(records, change)
-    approval, is_other = _approval(records, str(who[0]))
-    reading = _first(records, ev.ReadingTaken, ev.MeasurementTaken)
-    ci: dict[str, Any] = start.origin.get("ci") or {}
-    undo = _first(records, ev.UndoSucceeded, ev.UndoFailed)
-    pci, soc, iso = "PCI DSS 10.2.2", "SOC 2 CC8.1", "ISO A.8.32"
+    yield from _of_pci(records, start)
+    yield from _of_soc(records, start)
+    yield from _of_iso(records, start)
 
-    yield Evidence(pci, "user", user, 1, "give initiator=, or run it in CI")
-    yield Evidence(pci, "type of event", f"{len({r.kind for r in records})} kinds", 1, "")
-    yield Evidence(pci, "date and time", f"{records[0].at.isoformat()} (UTC)", 1, "")
-    outcome = end.event.status if end and isinstance(end.event, ev.RunFinished) else None
-    yield Evidence(
-        pci, "success or failure", outcome, end and end.seq, "the run is not over; resume it"
-    )
-    yield Evidence(
-        pci, "origination", origin, 1, "run it with pyflow.Engine, which records its host"
-    )
-    yield Evidence(
-        pci, "affected resource", *resource, "record changes with ctx.record_change, or take locks="
-    )
-    yield Evidence(soc, "authorized: who asked", user, 1, "give initiator=, or run it in CI")
-    yield Evidence(soc, "designed: the definition", f"plan {start.fingerprint[:12]}", 1, "")
-    commit = f"commit {ci['commit']}" if ci.get("commit") else None
-    yield Evidence(
-        soc, "developed: the source", commit, 1, "run it in CI, which says at which commit"
-    )
-    tested = f"{reading.kind} by {reading.task}" if reading else None
-    yield Evidence(
-        soc,
-        "tested: a check that was passed",
-        tested,
-        reading and reading.seq,
-        "probe, or analyse, in a task",
-    )
-    yield Evidence(soc, "approved", *approval, "ask people with add_approval")
+
+def _of_pci(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidence]:
+    """Yield what PCI DSS 10.2.2 asks of each event of an audit log."""
+    standard = "PCI DSS 10.2.2"
+    outcome, seq = _outcome(records)
+    origin = start.origin.get("host")
+    affected = _resource(records, _first(records, ev.ChangeRecorded))
+    yield Evidence(standard, "user", _user(start), 1, NO_USER)
+    yield Evidence(standard, "type of event", f"{len({r.kind for r in records})} kinds", 1, "")
+    yield Evidence(standard, "date and time", f"{records[0].at.isoformat()} (UTC)", 1, "")
+    yield Evidence(standard, "success or failure", outcome, seq, "the run is not over; resume it")
+    advice = "run it with pyflow.Engine, which records its host"
+    yield Evidence(standard, "origination", origin, 1, advice)
+    advice = "record changes with ctx.record_change, or take locks="
+    yield Evidence(standard, "affected resource", *affected, advice)
+
+
+def _of_soc(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidence]:
+    """Yield what SOC 2 CC8.1 asks of a change."""
+    standard = "SOC 2 CC8.1"
+    commit = _ci(start).get("commit")
+    source = f"commit {commit}" if commit else None
+    check = next((r for r in records if _is_passed(r.event)), None)
+    tested = f"{check.kind} by {check.task}" if check else None
+    approval, is_other = _approval(records, str(start.initiator.get("id")))
     other = approval[0] if is_other else None
-    yield Evidence(
-        soc, "approved by another person", other, approval[1], "add_approval(not_initiator=True)"
-    )
-    implemented = f"{change.task} changed {resource[0]}" if change else None
-    yield Evidence(
-        soc,
-        "implemented: before and after",
-        implemented,
-        change and change.seq,
-        "record changes with ctx.record_change",
-    )
+    change = _first(records, ev.ChangeRecorded)
+    resource, _ = _resource(records, change)
+    done = f"{change.task} changed {resource}" if change else None
+    yield Evidence(standard, "authorized: who asked", _user(start), 1, NO_USER)
+    yield Evidence(standard, "designed: the definition", f"plan {start.fingerprint[:12]}", 1, "")
+    advice = "run it in CI, which says at which commit"
+    yield Evidence(standard, "developed: the source", source, 1, advice)
+    advice = "probe, or analyse, in a task"
+    yield Evidence(standard, "tested: a check that was passed", tested, check and check.seq, advice)
+    yield Evidence(standard, "approved", *approval, "ask people with add_approval")
+    advice = "add_approval(not_initiator=True)"
+    yield Evidence(standard, "approved by another person", other, approval[1], advice)
+    advice = "record changes with ctx.record_change"
+    seq = change and change.seq
+    yield Evidence(standard, "implemented: before and after", done, seq, advice)
+
+
+def _of_iso(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidence]:
+    """Yield what ISO 27001 A.8.32 asks of a change, and A.8.15 of a log."""
+    standard, ci = "ISO A.8.32", _ci(start)
     place = (start.environment or {}).get("name")
-    yield Evidence(iso, "environment", place, 1, "give environment=")
+    undo = _first(records, ev.UndoSucceeded, ev.UndoFailed)
     back = f"{undo.kind} of {undo.task}" if undo else None
-    can = back or ("the plan, by its undos; none was needed" if outcome == "succeeded" else None)
-    yield Evidence(
-        iso, "fall-back", can, undo.seq if undo else 1, "register undos with add_recovery"
-    )
-    yield Evidence(
-        iso, "ticket or pipeline", ci.get("run_url") or ci.get("run_id"), 1, "run it in CI"
-    )
-    yield Evidence(
-        "ISO A.8.15", "protected log", f"chain of {len(records)} records", records[-1].seq, ""
-    )
+    if back is None and _outcome(records)[0] == "succeeded":
+        back = "the plan, by its undos; none was needed"
+    yield Evidence(standard, "environment", place, 1, "give environment=")
+    advice = "register undos with add_recovery"
+    yield Evidence(standard, "fall-back", back, undo.seq if undo else 1, advice)
+    ticket = ci.get("run_url") or ci.get("run_id")
+    yield Evidence(standard, "ticket or pipeline", ticket, 1, "run it in CI")
+    chain = f"chain of {len(records)} records"
+    yield Evidence("ISO A.8.15", "protected log", chain, records[-1].seq, "")
+
+
+def _user(start: ev.RunStarted) -> str | None:
+    """Return who asked for the run, and how that is known."""
+    name = start.initiator.get("id")
+    return f"{name} ({start.initiator.get('source')})" if name else None
+
+
+def _ci(start: ev.RunStarted) -> dict[str, Any]:
+    return start.origin.get("ci") or {}
+
+
+def _outcome(records: Sequence[Record]) -> tuple[str | None, int | None]:
+    """Return how the run ended, and where that stands."""
+    for record in reversed(records):
+        if isinstance(record.event, ev.RunFinished):
+            return record.event.status, record.seq
+    return None, None
+
+
+def _is_passed(event: ev.Event) -> bool:
+    """Return whether *event* is a check that came out well."""
+    if isinstance(event, ev.ReadingTaken):
+        return event.health == "healthy"
+    return isinstance(event, ev.MeasurementTaken) and event.verdict == "pass"
 
 
 def _first(records: Sequence[Record], *kinds: type[ev.Event]) -> Record | None:
