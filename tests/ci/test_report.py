@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import pyflow
-from pyflow.ci import context, drawing, report, summary
+from pyflow.ci import context, report
 from pyflow.ci.files import DOTENV_BYTES_MAX, SUMMARY_BYTES_MAX, add_summary
 from pyflow.errors import DefinitionError, SecretError
+from pyflow.reports import summary, tell
 from support.pipelines import Fixed
 
 ENVIRON = {
@@ -360,39 +361,12 @@ class TestSummary:
         told = Told("github", GITHUB_OUTPUT=str(out), GITHUB_STEP_SUMMARY=str(file))
         result = pyflow.Engine().execute(failing())
 
-        told.report.tell(result)
+        tell(told.report, result)
 
         assert outputs(out.read_text()) == {"run_id": result.run_id, "status": "rollback_failed"}
         assert "rollback failed" in file.read_text()
         titles = [parsed(line)[1]["title"] for line in told.lines]
         assert titles == ["shop: rollback_failed", "shop: deploy could not be taken back"]
-
-
-class TestDrawing:
-    def test_text(self) -> None:
-        """As text, each stage is a line."""
-        assert drawing(failing().check(), mermaid=False) == "1. deploy\n2. check"
-        assert "deploy (failed)" in drawing(
-            failing().check(), mermaid=False, statuses={"deploy": "failed"}
-        )
-
-    def test_statuses(self) -> None:
-        """Mermaid shows what became of each task, in words and in colour."""
-        lines = drawing(failing().check(), statuses={"deploy": "undone"}).splitlines()
-
-        assert '  t0["deploy<br/>undone"]' in lines
-        assert "  class t0 undone" in lines
-        assert '  t1["check"]' in lines
-
-    def test_many(self) -> None:
-        """A plan of many tasks is drawn in part, and says so."""
-        workflow = pyflow.Workflow("w")
-        for number in range(250):
-            workflow.add_task(f"t{number}", lambda: None)
-        plan = workflow.check()
-
-        assert "and 50 more" in drawing(plan)
-        assert drawing(plan, mermaid=False).endswith("and 50 more")
 
 
 class TestPrompts:

@@ -37,6 +37,7 @@ import pyflow.platforms
 import pyflow.probes
 import pyflow.record.evidence
 import pyflow.record.history.api
+import pyflow.reports
 import pyflow.routers
 import pyflow.run.result
 import pyflow.strategies
@@ -300,7 +301,8 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
     "`pyflow.triggers`": (pyflow.triggers, " ".join(pyflow.triggers.__all__)),
-    "`pyflow.ci`": (pyflow.ci, "context CIContext report CIReport summary drawing"),
+    "`pyflow.ci`": (pyflow.ci, "context CIContext report CIReport"),
+    "`pyflow.reports`": (pyflow.reports, " ".join(pyflow.reports.__all__)),
     "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
     "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
     "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),

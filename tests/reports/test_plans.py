@@ -8,7 +8,7 @@ import pytest
 
 from pyflow import Retry, Workflow
 from pyflow.define.plan import Plan, compile_plan
-from pyflow.reports import plan_dot, plan_mermaid, plan_svg
+from pyflow.reports import plan_dot, plan_mermaid, plan_svg, plan_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 NOTES = [
@@ -153,3 +153,38 @@ class TestText:
         workflow.add_task("build", do)
 
         assert plan_mermaid(compile_plan(workflow)) == 'flowchart LR\n  t0["build"]\n'
+
+    def test_stages(self) -> None:
+        """As plain text, each stage is a line, with what became of its tasks."""
+        plan = compile_plan(in_a_row("deploy", "check"))
+
+        assert plan_text(plan) == "1. deploy\n2. check"
+        assert "deploy (failed)" in plan_text(plan, statuses={"deploy": "failed"})
+
+    def test_statuses(self) -> None:
+        """Mermaid shows what became of each task, in words and in colour."""
+        plan = compile_plan(in_a_row("deploy", "check"))
+
+        lines = plan_mermaid(plan, statuses={"deploy": "undone"}).splitlines()
+
+        assert '  t0["deploy<br/>undone"]' in lines
+        assert "  class t0 undone" in lines
+        assert '  t1["check"]' in lines
+
+    def test_many(self) -> None:
+        """A plan of many tasks is told in part, and says so."""
+        workflow = Workflow("w")
+        for number in range(250):
+            workflow.add_task(f"t{number}", do)
+        plan = compile_plan(workflow)
+
+        assert "and 50 more" in plan_mermaid(plan)
+        assert plan_text(plan).endswith("and 50 more")
+
+
+def in_a_row(*names: str) -> Workflow:
+    """Return a workflow in which each of *names* waits for the one before."""
+    workflow = Workflow("shop")
+    for before, name in zip([None, *names], names, strict=False):
+        workflow.add_task(name, do, depends_on=[before] if before is not None else [])
+    return workflow

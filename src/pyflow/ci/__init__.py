@@ -21,9 +21,7 @@ from pyflow.ci.context import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyflow.ci.drawings import drawing
     from pyflow.ci.reporting import CIReport, report
-    from pyflow.ci.summarising import summary
 
 __all__ = [
     "SYSTEMS",
@@ -33,17 +31,13 @@ __all__ = [
     "context",
     "detect_ci",
     "detect_initiator",
-    "drawing",
     "report",
-    "summary",
 ]
 
 LATER: Mapping[str, str] = MappingProxyType(
     {
         "CIReport": "reporting",
-        "drawing": "drawings",
         "report": "reporting",
-        "summary": "summarising",
     }
 )
 """Names that are imported when they are used, and the module that has each."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 from pyflow.ci.context import detect_ci
 from pyflow.ci.escaping import azure, github, harmless, section, teamcity
 from pyflow.ci.files import add_dotenv, add_output, add_summary
-from pyflow.ci.summarising import summary
 from pyflow.clock import SystemClock
 from pyflow.errors import DefinitionError, SecretError, shown
 from pyflow.redaction import weakness
@@ -26,9 +25,7 @@ from pyflow.secrets import Redactor, Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from pyflow.define.plan import Plan
     from pyflow.protocols import Clock
-    from pyflow.run.result import Result
 
 __all__ = ["CIReport", "report"]
 
@@ -286,21 +283,6 @@ class CIReport:
         with self.group("Summary"):
             self.log(text.rstrip("\n"))
         return False
-
-    def tell(self, result: Result, *, plan: Plan | None = None) -> None:
-        """Tell what came of a run: a summary, an error for what failed, and outputs.
-
-        The outputs are ``run_id`` and ``status``.
-        """
-        self.summary(summary(result, plan=plan))
-        if result.error is not None:
-            self.error(str(result.error), title=f"{result.workflow}: {result.status}")
-        elif result.status == "held":
-            self.warning("\n".join(result.to_decide), title=f"{result.workflow}: held")
-        for name, error in result.recovery_errors.items():
-            self.error(str(error), title=f"{result.workflow}: {name} could not be taken back")
-        for name in ("run_id", "status"):
-            self.output(name, str(getattr(result, name)))
 
     # Small parts --------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyflow.define.plan import Node, Plan
     from pyflow.define.task import Function, Task
 
-__all__ = ["Arrow", "Box", "Kind", "Picture", "pictured"]
+__all__ = ["NAME_COLUMNS_MAX", "Arrow", "Box", "Kind", "Picture", "pictured"]
 
 Kind: TypeAlias = Literal["task", "approval", "map"]
 

@@ -1,20 +1,21 @@
-"""What came of a run, as Markdown for the summary of a CI job."""
+"""What came of a run: as Markdown for the summary of a CI job, and told to a CI system."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pyflow.ci.drawings import drawing
 from pyflow.ci.escaping import harmless
+from pyflow.reports.graph_text import plan_mermaid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pyflow.ci.reporting import CIReport
     from pyflow.define.plan import Plan
     from pyflow.run.result import Result
 
-__all__ = ["summary"]
+__all__ = ["summary", "tell"]
 
 ROWS_MAX = 200
 TEXT_CHARS_MAX = 2_000
@@ -57,8 +58,29 @@ def summary(result: Result, *, plan: Plan | None = None) -> str:
     lines += _table(result)
     if plan is not None:
         statuses: dict[str, str] = {n: str(t.status) for n, t in result.tasks.items()}
-        lines += ["", "```mermaid", drawing(plan, statuses=statuses), "```"]
+        lines += ["", "```mermaid", plan_mermaid(plan, statuses=statuses).rstrip(), "```"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def tell(report: CIReport, result: Result, *, plan: Plan | None = None) -> None:
+    """Tell a CI system what came of a run: a summary, an error for what failed, and outputs.
+
+    The outputs are ``run_id`` and ``status``.
+
+    Args:
+        report: From ``pyflow.ci.report()``.
+        result: From ``engine.execute`` and the like.
+        plan: From ``workflow.check()``.
+    """
+    report.summary(summary(result, plan=plan))
+    if result.error is not None:
+        report.error(str(result.error), title=f"{result.workflow}: {result.status}")
+    elif result.status == "held":
+        report.warning("\n".join(result.to_decide), title=f"{result.workflow}: held")
+    for name, error in result.recovery_errors.items():
+        report.error(str(error), title=f"{result.workflow}: {name} could not be taken back")
+    for name in ("run_id", "status"):
+        report.output(name, str(getattr(result, name)))
 
 
 def _list(title: str, rows: Iterable[str]) -> list[str]:
