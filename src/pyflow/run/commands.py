@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 from pyflow.errors import EngineError, nearest, shown
 from pyflow.record.values import encode
@@ -11,21 +11,7 @@ from pyflow.run import inputs as on
 if TYPE_CHECKING:
     from pyflow.protocols import JSON
 
-__all__ = ["Asking", "Message", "asked", "asked_in", "data_of"]
-
-Asking = Literal[
-    "pause",
-    "unpause",
-    "cancel",
-    "rollback",
-    "retry",
-    "skip",
-    "promote",
-    "resolve",
-    "approve",
-    "reject",
-]
-"""What can be asked."""
+__all__ = ["Message", "asked", "asked_in", "data_of"]
 
 
 class Message(Protocol):
@@ -77,8 +63,8 @@ def asked(
     Raises:
         EngineError: That cannot be asked, or something is missing.
     """
-    if command not in get_args(Asking):
-        near = nearest(command, get_args(Asking))
+    if command not in get_args(on.Asking):
+        near = nearest(command, get_args(on.Asking))
         hint = f"; did you mean {near!r}?" if near is not None else ""
         raise EngineError(f"nobody can ask {shown(command)} of a run{hint}")
     if command in ("retry", "skip", "resolve", "approve", "reject") and not task:
@@ -88,7 +74,7 @@ def asked(
     if command == "resolve" and answer not in ("applied", "not_applied"):
         raise EngineError(f"resolve(answer={shown(answer)}): say applied or not_applied")
     return on.Asked(
-        cast("Asking", command),
+        cast("on.Asking", command),
         by,
         reason,
         task,
@@ -108,7 +94,7 @@ def asked_in(message: Message) -> on.Asked:
     """Return what *message* asks."""
     data = message.data if isinstance(message.data, dict) else {}
     return on.Asked(
-        cast("Asking", message.command),
+        cast("on.Asking", message.command),
         message.by,
         message.reason,
         message.task,

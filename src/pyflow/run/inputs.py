@@ -15,7 +15,21 @@ if TYPE_CHECKING:
     from pyflow.protocols import Lease
     from pyflow.record.events import ErrorInfo, Event
 
-__all__ = ["Command", "Failure", "Happening", "TimerKey"]
+__all__ = ["Asking", "Command", "Failure", "Happening", "TimerKey"]
+
+Asking: TypeAlias = Literal[
+    "pause",
+    "unpause",
+    "cancel",
+    "rollback",
+    "retry",
+    "skip",
+    "promote",
+    "resolve",
+    "approve",
+    "reject",
+]
+"""What people can ask of a run."""
 
 TimerKey: TypeAlias = tuple[Literal["retry", "undo", "leftover", "drain", "approval"], str]
 """What a timer is for, and the task that it is about."""
@@ -149,18 +163,7 @@ class TimerFired:
 class Asked:
     """Somebody asked something of the run."""
 
-    command: Literal[
-        "pause",
-        "unpause",
-        "cancel",
-        "rollback",
-        "retry",
-        "skip",
-        "promote",
-        "resolve",
-        "approve",
-        "reject",
-    ]
+    command: Asking
     by: str | None = None
     reason: str | None = None
     task: str | None = None
