@@ -101,7 +101,15 @@ class TestSeal:
 
     @pytest.mark.parametrize(
         "thing",
-        [{1}, b"x", object(), float("nan"), float("inf"), {"deep": [float("-inf")]}, {(1,): 1}],
+        [
+            {1},
+            b"x",
+            pytest.param(object(), id="object"),
+            float("nan"),
+            float("inf"),
+            {"deep": [float("-inf")]},
+            {(1,): 1},
+        ],
         ids=repr,
     )
     def test_unwritable(self, thing: Any) -> None:

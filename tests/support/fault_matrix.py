@@ -2,8 +2,9 @@
 
 `FAULTS` is one axis and `SUBJECTS` the other; `tests/faults` walks them. What
 joins is a `Subject`: how it asks a server once, what a healthy server says to
-it, and how much of an answer it looks at. The deadline of each is `TIMEOUT_S`,
-and it may end `SLACK_S` later.
+it, and how much of an answer it looks at. It has `TIMEOUT_S` to ask a service
+that goes on for ever, and may end `SLACK_S` later; where a service comes to an
+end, it has `AMPLE_S`, so that what it makes of that is no question of speed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from pyflow.secrets import Secret
 from pyflow.testing.servers import Drip, Endless, Hang, HTTPServer, Raw, Reply, Reset, Step
 from pyflow.testing.servers.http import play
 from support.notices import message
-from support.pace import now
+from support.pace import timed
 from support.sources import HOUR, NOON, Standing
 
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.4
 SLACK_S = 0.25
+AMPLE_S = 30.0
 WORDS_CHARS_MAX = 1_000
 
 BOMB = gzip.compress(b"\0" * 50_000_000)
@@ -77,7 +79,7 @@ FAULTS: dict[str, Step] = {
     "400": Reply(400, "x" * 60_000),
     "401": Reply(401, "\x1b[31m\r\n::error::"),
     "404": Reply(404, ""),
-    "429": Reply(429, "", {"Retry-After": "1"}),
+    "429": Reply(429, "", {"Retry-After": "60"}),
     "429 huge": Reply(429, "", {"Retry-After": "9" * 15}),
     "429 negative": Reply(429, "", {"Retry-After": "-1"}),
     "429 date": Reply(429, "", {"Retry-After": "Fri, 27 Nov 2026 12:00:45 GMT"}),
@@ -88,6 +90,9 @@ FAULTS: dict[str, Step] = {
     "504": Reply(504, ""),
 }
 """What a service does with every request. None of it is what it is documented to do."""
+
+LASTING = frozenset(name for name, step in FAULTS.items() if isinstance(step, (Drip, Hang)))
+"""Faults that go on for as long as anybody waits."""
 
 SILENT = ("nothing", "reset", "hangs", "slow headers", "slow body", "shorter than it says")
 """Faults after which nobody knows whether the service has what it was sent."""
@@ -122,6 +127,8 @@ class Place:
     port: int
     host: str = "127.0.0.1"
     scheme: str = "http"
+    timeout_s: float = AMPLE_S
+    """How long to ask it."""
 
     @property
     def base_url(self) -> str:
@@ -138,7 +145,7 @@ class Subject:
     """Something of ours that asks a service."""
 
     ask: Ask
-    """Asks the service at a place once, within `TIMEOUT_S`."""
+    """Asks the service at a place once, within the time that the place gives."""
 
     healthy: Step
     """What a healthy server says to it."""
@@ -177,31 +184,26 @@ class Blunt(HTTPServer):
                 self._guard.notify_all()
 
 
+def allowed_s(fault: str) -> float:
+    """Return how long to ask a service that has *fault*."""
+    return TIMEOUT_S if fault in LASTING else AMPLE_S
+
+
 def measured(
-    subject: Subject, place: Place | HTTPServer, *, then: Callable[[], object] = lambda: None
+    subject: Subject, place: Place, *, then: Callable[[], object] = lambda: None
 ) -> tuple[Seen, float]:
-    """Have *subject* ask once; return what it made of that, and how long it took.
+    """Have *subject* ask once; return what it made of that, and how long it took, in seconds.
 
     *then* is called while the loop still runs.
     """
-    where = place if isinstance(place, Place) else Place(place.port)
-
-    async def run() -> tuple[Seen, float]:
-        began = now()
-        try:
-            seen = await subject.ask(where)
-            return seen, now() - began
-        finally:
-            then()
-
-    return asyncio.run(run())
+    return timed(lambda: subject.ask(place), then=then)
 
 
 def notifier(make: Callable[[Place], Notifier]) -> Ask:
     """Return how a notifier asks."""
 
     async def ask(place: Place) -> Seen:
-        found: Delivery = await make(place).notify(message(), Attempt(timeout_s=TIMEOUT_S))
+        found: Delivery = await make(place).notify(message(), Attempt(timeout_s=place.timeout_s))
         unsure = found.status == "unknown"  # and final where no better answer will come: "queued"
         good = found.status == "delivered" or (unsure and not found.again)
         return Seen(good, found.detail, found.again, unsure and found.again)
@@ -235,14 +237,14 @@ def metrics(make: Callable[[Place], MetricSource], query: str = "up") -> Ask:
 async def plain_request(place: Place) -> Seen:
     """Ask with the client alone, following redirects."""
     try:
-        response = await request("GET", place.base_url, timeout=TIMEOUT_S, follow_redirects=5)
+        response = await request("GET", place.base_url, timeout=place.timeout_s, follow_redirects=5)
     except PyflowError as error:
         return Seen(good=False, words=str(error))
     return Seen(200 <= response.status < 300, response.reason)
 
 
 def _prometheus(place: Place) -> Prometheus:
-    return Prometheus(place.base_url, timeout=TIMEOUT_S, clock=Standing())
+    return Prometheus(place.base_url, timeout=place.timeout_s, clock=Standing())
 
 
 NOON_S = int(NOON.timestamp())
@@ -288,13 +290,14 @@ SUBJECTS: dict[str, Subject] = {
         speaks_first=False,
     ),
     "probe HTTP": Subject(
-        probe(lambda at: HTTP(at.base_url, timeout=TIMEOUT_S)), Reply(200, "fine"), "status"
+        probe(lambda at: HTTP(at.base_url, timeout=at.timeout_s)), Reply(200, "fine"), "status"
     ),
     "probe HTTP contains": Subject(
-        probe(lambda at: HTTP(at.base_url, contains="fine", timeout=TIMEOUT_S)), Reply(200, "fine")
+        probe(lambda at: HTTP(at.base_url, contains="fine", timeout=at.timeout_s)),
+        Reply(200, "fine"),
     ),
     "probe TCP": Subject(
-        probe(lambda at: TCP(at.host, at.port, timeout=TIMEOUT_S)), Reply(200), "connection"
+        probe(lambda at: TCP(at.host, at.port, timeout=at.timeout_s)), Reply(200), "connection"
     ),
     "probe alert": Subject(
         probe(lambda at: _prometheus(at).alert("A")),
@@ -303,18 +306,18 @@ SUBJECTS: dict[str, Subject] = {
     "prometheus": Subject(metrics(_prometheus), Reply(200, {"status": "success", "data": SERIES})),
     "datadog": Subject(
         metrics(
-            lambda at: Datadog("k" * 9, "a" * 9, url=at.base_url, timeout=TIMEOUT_S), "avg:x{*}"
+            lambda at: Datadog("k" * 9, "a" * 9, url=at.base_url, timeout=at.timeout_s), "avg:x{*}"
         ),
         Reply(200, {"status": "ok", "series": [DOGS]}),
     ),
     "web": Subject(
-        metrics(lambda at: Web(at.base_url, value="value", timeout=TIMEOUT_S, clock=Standing())),
+        metrics(lambda at: Web(at.base_url, value="value", timeout=at.timeout_s, clock=Standing())),
         Reply(200, {"value": 1}),
     ),
     "haproxy page": Subject(
         metrics(
             lambda at: HAProxyStats(
-                f"{at.base_url}/stats;csv", backend="b", timeout=TIMEOUT_S, clock=Standing()
+                f"{at.base_url}/stats;csv", backend="b", timeout=at.timeout_s, clock=Standing()
             ),
             "scur a",
         ),
@@ -344,8 +347,8 @@ COMMAND_FAULTS: dict[str, tuple[str, ...]] = {
 }
 """What a program does when it is called."""
 
-GRACE_S = 0.5
-"""How long a program has to end once it was told to: what ignores that is killed then."""
+PATIENCE_S = 20.0
+"""How much longer than its deadline calling a program may take, on a busy machine: it would last a minute."""
 
 CALLERS: dict[str, Callable[[tuple[str, ...]], Awaitable[Seen]]] = {}
 """Everything that calls a program, and how."""

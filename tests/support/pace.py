@@ -1,28 +1,60 @@
-"""How long something took, without what this machine had no processor for.
+"""How long something on a loop took, apart from what a busy machine added.
 
 A deadline is kept to a quarter of a second, which is less than a busy machine
-may have a thread wait for its turn. The kernel counts those waits, so they can
-be taken out, and nothing else.
+may have a thread wait for its turn. So two things are counted: how long the
+loop chose to wait, which is never more than it asked for, and how long its
+thread had a processor.
 """
 
 from __future__ import annotations
 
+import asyncio
+import selectors
 import time
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-__all__ = ["now"]
+__all__ = ["timed"]
 
-SCHEDSTAT = Path("/proc/thread-self/schedstat")
-"""Of this thread, in nanoseconds: the time on a processor, that in line for one, and the turns."""
-
-
-def now() -> float:
-    """Return an instant in seconds; it stands still while this thread waits for a processor."""
-    return time.monotonic() - _in_line_s()
+T = TypeVar("T")
 
 
-def _in_line_s() -> float:
-    try:
-        return int(SCHEDSTAT.read_text().split()[1]) / 1e9
-    except (OSError, IndexError):  # another kernel
-        return 0.0
+def timed(
+    ask: Callable[[], Awaitable[T]], *, then: Callable[[], object] = lambda: None
+) -> tuple[T, float]:
+    """Await what *ask* returns, in a loop of its own; return what came of it, and its seconds.
+
+    *then* is called while the loop still runs.
+    """
+    waits = _Waits()
+
+    async def run() -> tuple[T, float]:
+        began = waits.now()
+        try:
+            found = await ask()
+            return found, waits.now() - began
+        finally:
+            then()
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(waits)) as runner:
+        return runner.run(run())
+
+
+class _Waits(selectors.SelectSelector):
+    """Adds up for how long a loop waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waited_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait as selectors do; what comes on top of *timeout* is not the loop's doing."""
+        began = time.monotonic()
+        found = super().select(timeout)
+        passed = time.monotonic() - began
+        self._waited_s += passed if timeout is None else min(passed, max(timeout, 0.0))
+        return found
+
+    def now(self) -> float:
+        """Return an instant in seconds, for the loop's own thread."""
+        return self._waited_s + time.thread_time()
