@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.leftovers import Watch
 
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ("pytester",)
+
+# A busy machine is no fault, and a failure has to come back; `make soak` draws anew each time.
+settings.register_profile(
+    "pyflow",
+    deadline=None,
+    derandomize="PYFLOW_SOAK" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("pyflow")
 
 ADVICE = (
     "Join each thread, close each engine and loop, await or cancel each task, cancel each timer. "

@@ -27,7 +27,7 @@ from support.fake_http import (
     serving,
 )
 
-SOON = 0.1
+SOON = 0.4
 
 
 def ask(*scripts: Script, path: str = "/", method: str = "GET", **options: Any) -> Response:
@@ -287,8 +287,8 @@ class TestDeadline:
         error, elapsed_s = asyncio.run(run())
 
         assert (error.phase, type(error.__cause__)) == (phase, TimeoutError)
-        assert "0.1 s" in error.reason
-        assert SOON <= elapsed_s < SOON + 1
+        assert f"{SOON} s" in error.reason
+        assert SOON <= elapsed_s < SOON + 20
 
     def test_lookup(self, names: dict[str, Any]) -> None:
         """A name that is never resolved ends at the deadline, while connecting."""

@@ -203,7 +203,7 @@ class TestScriptedServer:
     def test_silence(self, verb: str, status: str) -> None:
         """A server that says nothing is given up at the deadline, and its thread ends."""
         with SMTPServer(users={"u": PASSWORD}, say={verb: "hang"}) as server:
-            found = sent(email(server, user="u", password=PASSWORD), timeout_s=0.3)
+            found = sent(email(server, user="u", password=PASSWORD), timeout_s=1.0)
 
         assert found.status == status
 
