@@ -23,7 +23,7 @@ from pyflow.probes import HTTP
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 @pytest.fixture

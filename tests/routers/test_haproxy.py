@@ -254,7 +254,7 @@ class TestDrain:
     def test_says_what_has_not_answered(self, tmp_path: Path) -> None:
         """An instance that does not get done is an error, and not waited for any longer."""
         with pytest.raises(RouterError, match=r"1\.0-2 has not answered what it was sent"):
-            self.drained(tmp_path, self.fleet(busy=[1] * 999), "1.0-2", timeout="50ms")
+            self.drained(tmp_path, self.fleet(busy=[1] * 999), "1.0-2", timeout="500ms")
 
     def test_changes_nothing_again(self, tmp_path: Path) -> None:
         """An instance that gets nothing, or that HAProxy does not know, is drained already."""

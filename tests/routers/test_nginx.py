@@ -152,7 +152,7 @@ class TestWeights:
 
     def test_are_those_in_force(self, nginx: FakeNginx) -> None:
         """A reload that changes nothing is found out, whatever the file says."""
-        deaf = nginx.router(command=["true"], timeout="100ms")
+        deaf = nginx.router(command=["true"], timeout="500ms")
 
         with pytest.raises(RouterError, match="still runs with other weights"):
             served(nginx, lambda: deaf.set_weights("shop", {"2.0": 100}))

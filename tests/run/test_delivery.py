@@ -223,7 +223,7 @@ class TestIndifference:
         with pyflow.Engine(notifiers=[Route(Stuck(), name="stuck"), ear], drain=0) as engine:
             engine.execute(shop())
             heard = threading.Event()
-            for _ in range(1_000):
+            for _ in range(6_000):
                 if "rolled_back" in ear.events:
                     break
                 heard.wait(0.01)
@@ -354,7 +354,7 @@ class TestRestarts:
             return answers.pop() if answers else retrying("down", wait_s=60)
 
         with pyflow.Engine(
-            journal=path, notifiers=[Route(Ear(at_first), name="x")], drain="1s"
+            journal=path, notifiers=[Route(Ear(at_first), name="x")], drain="3s"
         ) as e:
             run_id = e.execute(shop()).run_id
         with pyflow.Engine(journal=path, notifiers=[Route(ear, name="x")]) as engine:

@@ -180,7 +180,7 @@ class TestPlainFunctions:
         def stuck(ctx: pyflow.Context) -> None:
             calls.append(ctx.attempt)
             if ctx.attempt == 1:
-                release.wait(5)
+                release.wait(60)
 
         async def watch(ctx: pyflow.AsyncContext) -> None:
             async for record in handle[0].events():
@@ -191,7 +191,7 @@ class TestPlainFunctions:
                     return
 
         workflow = pyflow.Workflow("w")
-        workflow.add_task("stuck", stuck, timeout=0.05, retry=pyflow.Retry(2, backoff=0.001))
+        workflow.add_task("stuck", stuck, timeout=0.5, retry=pyflow.Retry(2, backoff=0.001))
         workflow.add_task("watch", watch)
         handle: list[pyflow.Run] = []
 

@@ -20,7 +20,7 @@ import pyflow
 from support.effects import SOON, FileSite, add, once_each
 
 GRACE_S = 0.03
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 """How long threads and processes that are about to end may take for it on a busy machine."""
 
 STOPPED = ("SIGINT", "SIGTERM", "SIGHUP")

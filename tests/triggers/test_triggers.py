@@ -346,7 +346,7 @@ class TestEnding:
             Reply(500) if r.path.endswith(stops) or "cancelItem" in r.path else answer(r)
         )
 
-        result = execute(at.trigger(watch=quick(timeout="1s", cancel_within="50ms")))
+        result = execute(at.trigger(watch=quick(timeout="2s", cancel_within="50ms")))
 
         assert result.status == "held"
         assert "may still run" in str(cause(result))
@@ -355,7 +355,7 @@ class TestEnding:
         """A start that is never answered ends with the time, and is looked up before that is said."""
         at.server.always(Hang())
 
-        result = execute(at.trigger(watch=quick(timeout="100ms", cancel_within="50ms")))
+        result = execute(at.trigger(watch=quick(timeout="600ms", cancel_within="50ms")))
 
         assert result.status == "held"
         assert at.starts == 1
