@@ -21,7 +21,7 @@ from pyflow.testing.where import where_task, where_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-JOIN_S = 2.0
+JOIN_S = 20.0
 """How long threads that are about to end may take for it, all together."""
 
 
