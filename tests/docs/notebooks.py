@@ -14,6 +14,10 @@ __all__ = ["NOTEBOOKS", "given", "read", "run", "write"]
 DOCS = Path(__file__).parents[2] / "docs"
 NOTEBOOKS = tuple(sorted(DOCS.rglob("*.ipynb")))
 CELL_TIMEOUT_S = 300
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "pygments_lexer": "python"},
+}
 
 
 def read(path: Path) -> Any:
@@ -32,7 +36,7 @@ def run(path: Path, directory: Path) -> Any:
         coalesce_streams=True,
     )
     client.execute()
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "name": "python3"}}
+    notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.clear()
     return notebook
