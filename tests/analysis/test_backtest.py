@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
 
 import pytest
 
 from pyflow.analysis import (
+    Compare,
+    CompareValues,
     Counts,
     FixedSample,
     Past,
@@ -20,6 +21,7 @@ from pyflow.analysis import (
     simulate_judge,
 )
 from pyflow.errors import DefinitionError
+from pyflow.metrics import CSV
 
 BAD = Past("2.0", "bad", ((Counts(2, 100), Counts(1, 100)), (Counts(90, 1_500), Counts(30, 1_500))))
 GOOD = Past(
@@ -30,14 +32,6 @@ ALARM = Past(
 )
 MISSED = Past("2.3", "bad", ((Counts(1, 10), Counts(0, 10)),))
 PASSED = Past("2.4", "bad", ((Counts(100, 5_000), Counts(100, 5_000)),))
-
-
-@dataclass(frozen=True)
-class Check:
-    """What a check has that a plan asks for."""
-
-    judge: Sequential = field(default_factory=Sequential)
-    max_increase: float | None = 0.1
 
 
 class TestBacktest:
@@ -261,12 +255,20 @@ class TestPower:
 
     def test_of_a_check(self) -> None:
         """A check brings its judge and its limit along."""
-        check = Check()
-        traffic = Points(per_look=30, sd=0.1)
+        source = CSV("latency.csv")
+        points, requests = Points(per_look=30, sd=0.1), Requests(canary=90, baseline=90, rate=0.02)
+        slower = CompareValues(source, "p99 of $version", max_increase=0.1, interval="1m")
+        fewer = CompareValues(source, "sales of $version", max_decrease=0.1, interval="1m")
+        failing = Compare(source, "e $version", "r $version", max_increase=0.1, interval="1m")
 
-        assert power(check, traffic=traffic, looks=2, runs=100) == power(
-            Sequential(), traffic=traffic, looks=2, max_increase=0.1, runs=100
-        )
+        assert [
+            power(check, traffic=traffic, looks=2, runs=100)
+            for check, traffic in ((slower, points), (fewer, points), (failing, requests))
+        ] == [
+            power(Sequential(), traffic=points, looks=2, max_increase=0.1, runs=100),
+            power(Sequential(), traffic=points, looks=2, max_decrease=0.1, runs=100),
+            power(Sequential(), traffic=requests, looks=2, max_increase=0.1, runs=100),
+        ]
 
     @pytest.mark.parametrize(
         "wrong", [{"looks": 0}, {"runs": 0}, {"max_decrease": 0.1}, {"max_increase": None}]

@@ -1,10 +1,12 @@
 """The pages of the documentation: what is in them, how it is run, and what is taken from the code.
 
-    make docs      writes reference/api.md, records.md and mutants.md, and every output
+    make docs      writes the reference, the diagrams and every output, and builds the site
 
 Blocks of one page share a namespace and run in order. A block whose fence
 says ``python title="name.py"`` is a file that later blocks import; one that
-is called ``test_….py`` is run by pytest, and prints what pytest says of it.
+is called ``test_….py`` is run by pytest, and prints what pytest says of it,
+unless the page has a command that does so. ``sh`` with an output below it is run
+by a shell; without one it is for another machine, and only read by a test.
 ``python no-run: reason`` is for what needs a real server or a signal. What a
 block prints has to stand in a ``text`` block right below it.
 """
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import types
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +46,9 @@ import pyflow.strategies
 import pyflow.testing
 import pyflow.testing.servers
 import pyflow.triggers
+from docs import notebooks, states
 from docs.commands import cli_page
+from docs.diagrams import DIAGRAMS
 from mutants.page import mutants_page
 from pyflow.ci import SYSTEMS
 from pyflow.frozen import Frozen, fields_of
@@ -69,7 +73,7 @@ VARYING = (
     (re.compile(r"^\d\d:\d\d:\d\d(?= [A-Z]+ )", re.MULTILINE), "<time>"),
     (re.compile(r"UTC on \S+"), "UTC on <host>"),
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
-    (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s\b"), "<span>"),
+    (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s(?: \([\d:]+\))?"), "<span>"),
     (re.compile(r"\b[\d,]+(?= a second)"), "<rate>"),
     (re.compile(r"[\w-]+\.(md|py):\d+"), "<place>"),
     (re.compile(r"─+"), "─"),
@@ -94,7 +98,12 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.info == "python" or self.file is not None
+        return self.info == "python" or self.file is not None or self.is_called
+
+    @property
+    def is_called(self) -> bool:
+        """Whether it is a line or more for a shell, and is run by one."""
+        return self.info == "sh" and self.output is not None
 
     @property
     def file(self) -> str | None:
@@ -118,16 +127,26 @@ def blocks(page: Path) -> list[Block]:
     return made
 
 
-def played(page: Path, directory: Path) -> Iterator[tuple[Block, str]]:
-    """Run the blocks of *page* in *directory*, and yield each with what it printed."""
+def played(
+    page: Path, directory: Path, *, called_in: Mapping[str, str] | None = None
+) -> Iterator[tuple[Block, str]]:
+    """Run the blocks of *page* in *directory*, and yield each with what it printed.
+
+    Commands are called in the environment *called_in*; in that of these tests
+    if none is given.
+    """
     name = "page_" + re.sub(r"\W", "_", page.stem)
     module = types.ModuleType(name)
+    found = blocks(page)
+    calls_pytest = any(block.is_called and "pytest" in block.body for block in found)
     with _prepared(module, directory):
-        for block in blocks(page):
+        for block in found:
             if block.file is not None:
                 (directory / block.file).write_text(block.body)
-                if block.file.startswith("test_"):
+                if block.file.startswith("test_") and not calls_pytest:
                     yield block, _tested(directory / block.file)
+            elif block.is_called:
+                yield block, _called(block.body, directory, called_in or _environment())
             elif block.runs:
                 code = compile("\n" * block.line + block.body, page.name, "exec")
                 printed = io.StringIO()
@@ -141,17 +160,38 @@ def _tested(file: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "_pyflow_pytestplugin", file.name],
         cwd=file.parent,
-        env={
-            **{name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"},
-            "PYTHONPATH": str(ROOT / "src"),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # so that the plugin is loaded once
-            "COLUMNS": "80",
-        },
+        env=_environment(),
         capture_output=True,
         text=True,
         check=False,
     )
     return done.stdout + done.stderr
+
+
+def _called(lines: str, directory: Path, environ: Mapping[str, str]) -> str:
+    """Return what a shell prints for *lines*, errors included."""
+    done = subprocess.run(
+        ["bash", "-euc", lines],
+        cwd=directory,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of programs that examples call."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {
+        **{name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        "PATH": programs,
+        "PYTHONPATH": str(ROOT / "src"),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # so that the plugin is loaded once
+        "COLUMNS": "80",
+    }
 
 
 @contextlib.contextmanager
@@ -487,6 +527,8 @@ GENERATED = {
     DOCS / "reference/api.md": api_page,
     DOCS / "reference/cli.md": cli_page,
     DOCS / "reference/mutants.md": mutants_page,
+    **DIAGRAMS,
+    states.FILE: states.drawn,
 }
 
 
@@ -494,6 +536,11 @@ def write() -> None:
     """Write everything that the pages take from the code."""
     for page, make in GENERATED.items():
         page.write_text(make())
+    for notebook in notebooks.NOTEBOOKS:
+        with tempfile.TemporaryDirectory() as directory:
+            run = notebooks.run(notebook, Path(directory))
+        if _normal_of(run) != _normal_of(notebooks.read(notebook)):
+            notebooks.write(notebook, run)
     for page in PAGES:
         text = page.read_text()
         with tempfile.TemporaryDirectory() as directory:
@@ -503,6 +550,10 @@ def write() -> None:
                 start, end = block.span
                 text = text[:start] + _neutral(printed) + text[end:]
         page.write_text(text)
+
+
+def _normal_of(notebook: Any) -> list[str]:
+    return [normal(text) for text in notebooks.given(notebook)]
 
 
 def _neutral(printed: str) -> str:

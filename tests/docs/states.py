@@ -8,10 +8,11 @@ writes it anew.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FILE", "drawn"]
+__all__ = ["FILE", "Box", "Look", "across", "arrow", "drawn", "page", "words"]
 
 FILE = Path(__file__).parents[2] / "docs/explanation/rollout-states.svg"
 WIDTH, HEIGHT = 960, 470
@@ -78,13 +79,11 @@ def words(x: float, y: float, text: str, ink: str = SOFT, more: str = 'font-size
     return f'<text x="{x}" y="{y}" text-anchor="middle" fill="{ink}" {more.strip()}>{text}</text>'
 
 
-def arrow(*points: tuple[float, float], ink: str = SOFT) -> str:
-    """Return a line through *points* with a head at its end."""
+def arrow(*points: tuple[float, float], ink: str = SOFT, head: bool = True) -> str:
+    """Return a line through *points*, with a head at its end."""
     path = " ".join(f"{x},{y}" for x, y in points)
-    return (
-        f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="1.5" '
-        'marker-end="url(#head)"/>'
-    )
+    end = ' marker-end="url(#head)"' if head else ""
+    return f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="1.5"{end}/>'
 
 
 def across(left: Box, right: Box) -> str:
@@ -146,24 +145,28 @@ def arrows() -> list[str]:
 
 def drawn() -> str:
     """Return the diagram as SVG."""
-    about = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{TITLE}"'
+    return page(TITLE, WIDTH, HEIGHT, (STEP, *BOXES), arrows())
+
+
+def page(title: str, width: int, height: int, boxes: Iterable[Box], parts: Iterable[str]) -> str:
+    """Return a document with a *title*, *boxes*, and *parts* over them."""
+    about = f'viewBox="0 0 {width} {height}" role="img" aria-label="{title}"'
     head = (
         '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         f'markerHeight="7" orient="auto-start-reverse"><path d="M0,1 L10,5 L0,9 z" fill="{SOFT}"/>'
         "</marker></defs>"
     )
-    parts = [
+    drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {about} {FONT}>',
         head,
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        words(WIDTH / 2, 30, TITLE, INK, 'font-size="15" font-weight="bold"'),
-        STEP.drawn(),
-        *(box.drawn() for box in BOXES),
-        *arrows(),
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        words(width / 2, 30, title, INK, 'font-size="15" font-weight="bold"'),
+        *(box.drawn() for box in boxes),
+        *parts,
         "</svg>",
         "",
     ]
-    return "\n".join(parts)
+    return "\n".join(drawn)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Compared(Protocol):
     """**Protocol:** a check that compares two versions, with its judge and its limit."""
 
     @property
-    def judge(self) -> Judge:
+    def judge_with(self) -> Judge:
         """What decides."""
         ...
 
@@ -114,7 +114,7 @@ def power(
         judge: A judge, or a check that has one and a limit.
         traffic: What is expected between looks.
         looks: How often the judge is asked.
-        max_increase: The limit, as for the judge; a check's own if none is given.
+        max_increase: The limit, as for the judge; the check's own if none is given.
         max_decrease: The limit where less is worse. Give one of the two.
         runs: How many comparisons to draw; more is slower and more exact.
         seed: Equal seeds give equal answers.
@@ -124,8 +124,8 @@ def power(
     """
     if isinstance(judge, Compared):
         if max_increase is None and max_decrease is None:
-            max_increase = judge.max_increase
-        judge = judge.judge
+            max_increase, max_decrease = judge.max_increase, getattr(judge, "max_decrease", None)
+        judge = judge.judge_with
     limits = sides(max_increase, max_decrease)
     if len(limits) != 1 or looks < 1 or (runs is not None and runs < 1):
         seen = f"looks={shown(looks)}, runs={shown(runs)} and {len(limits)} limits make no plan"
