@@ -20,6 +20,7 @@ ROOMS = [
             "errors",
             "frozen",
             "spans",
+            "tracing",
             "version",
             "redaction",
             "finding",

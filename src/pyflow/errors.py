@@ -33,6 +33,7 @@
     ├── PipelineError                       a pipeline could not be started or followed
     │   ├── PipelineFailed                  it ended, and not well
     │   └── PipelineUnknown (also NeedsDecision) nobody can tell whether it runs
+    ├── ExportError                         an export could not be made, written or sent
     └── AnalysisFailed                      an analysis says that a rollout must not go on
         └── AnalysisHeld (also NeedsDecision) it cannot say that it may, and asks for a person
 
@@ -59,6 +60,7 @@ __all__ = [
     "CommandFailed",
     "DefinitionError",
     "EngineError",
+    "ExportError",
     "ForeignChange",
     "HTTPError",
     "IntegrityProblem",
@@ -467,6 +469,10 @@ class PipelineUnknown(PipelineError, NeedsDecision):
     Nothing was started twice. Another attempt looks again before it does
     anything. Contrast `PipelineError` itself: there, nothing runs.
     """
+
+
+class ExportError(PyflowError):
+    """An export could not be made, written or sent; nothing of the journal was touched."""
 
 
 class AnalysisFailed(PyflowError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pyflow.errors import CommandFailed
 from pyflow.finding import CUT
 from pyflow.spans import Span, seconds
+from pyflow.tracing import traced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,8 @@ async def call(
         stdin: What it reads; nothing unless given.
         timeout: Span from start to end. Then its process group gets TERM, and
             KILL half a second later.
-        env: Its whole environment; ours unless given.
+        env: Its whole environment, but for the span that calls
+            (``TRACEPARENT``), where it does not say so itself; ours unless given.
         cwd: Where it runs; where we do unless given.
 
     Raises:
@@ -93,7 +95,7 @@ async def call(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=env,
+            env=traced(env),
             cwd=cwd,
         )
     except OSError as error:

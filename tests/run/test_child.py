@@ -28,6 +28,7 @@ FACTS: dict[str, Any] = {
     "params": {"values": {"version": "2"}, "withheld": {"probe": "is a probe"}},
     "seed": 1,
     "fencing_tokens": {},
+    "origin": {},
     "task": "it",
     "attempt": 2,
     "item": 7,

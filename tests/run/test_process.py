@@ -32,6 +32,7 @@ from pyflow.run import process
 from pyflow.run.context import Call
 from pyflow.run.failures import ChildFailed
 from pyflow.run.process import run_in_process
+from pyflow.tracing import Trace
 from support import isolated_tasks as tasks
 
 PATIENCE_S = 20.0
@@ -153,6 +154,7 @@ class FakeDesk:
         self.environment: Environment | None = None
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(1)
+        self.trace = Trace(self.run_id)
         self.params: Mapping[str, Any] = {}
         self.noted: list[Event] = []
 
@@ -270,7 +272,7 @@ class TestIsolation:
         usual = {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "HOME", "TMPDIR"}
         assert seen["WANTED"] == "for tasks"
         assert seen["PATH"] == os.environ["PATH"]
-        assert set(seen) <= usual | {"WANTED"}
+        assert set(seen) <= usual | {"WANTED", "TRACEPARENT"}
 
     @pytest.mark.parametrize("fn", [tasks.see_world, tasks.see_world_async])
     def test_world(self, fn: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import pyflow
 from pyflow import Engine, Reading, Secret, Workflow
+from pyflow.exports import cdevents, csv, junit_suites, otlp
 from pyflow.notices.template import Template
 from pyflow.notifiers import Console, Email, File, Log, PagerDuty, Route, Slack, Teams, Webhook
 from pyflow.testing.servers import (
@@ -31,6 +32,8 @@ FEW = {name: kind for name, kind in NAMES.items() if kind != "64 KiB"}
 """Those that together fit into what an isolated task may send back."""
 HASH = re.compile(r"[0-9a-f]{32,64}")
 """Hashes hold every six digits sooner or later."""
+IDS = re.compile(r'"(?:spanId|parentSpanId|\w+imeUnixNano)":"[0-9a-f]+"')
+"""And so do ids of spans, and instants in nanoseconds."""
 EVENTS = ["logged", "task_failed", "task_skipped", "change_recorded", "failed", "succeeded"]
 
 
@@ -141,6 +144,8 @@ class Sinks:
             "file": (self.root / "told.jsonl").read_text(),
             "mail": "\n".join(str(mail.content) for mail in self.mail.mails),
         }
+        for form in (csv, cdevents, junit_suites, otlp):
+            found[f"export as {form.__name__}"] = IDS.sub("", "".join(form(result.audit_trail)))
         for name, server in self.http.items():
             found[name] = "\n".join(r.body.decode() for r in server.received)
         lost = [r.data for r in notices.query(kind="notified") if r.data["result"] == "rejected"]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pyflow import AsyncContext, AsyncRecoveryContext, Context, Reading, RecoveryContext, Secret
 from pyflow.errors import TaskTimeout, Unconfirmed
+from pyflow.programs import call
 from pyflow.record.events import MeasurementTaken
 from support.secret_matrix import said
 
@@ -497,3 +498,11 @@ def fail_with_all(ctx: Context) -> NoReturn:
 def save_a_secret(ctx: Context, token: Secret) -> None:
     """Save progress under a key that nobody may read."""
     ctx.checkpoint(token.reveal(), 1)
+
+
+async def see_trace(ctx: AsyncContext) -> list[str]:
+    """Return what this process, its context, and a program that it calls say of the trace."""
+    code = "import os; print(os.environ['TRACEPARENT'])"
+    done = await call([sys.executable, "-c", code], env={"PATH": os.environ["PATH"]})
+    environ = os.environ
+    return [ctx.traceparent, environ["TRACEPARENT"], environ["TRACESTATE"], done.stdout.strip()]

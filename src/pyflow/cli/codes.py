@@ -84,6 +84,7 @@ ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str], ..
         USAGE,
         "mend it, and see that nothing else is wrong: pyflow-deploy check FILE:WORKFLOW",
     ),
+    (errors.ExportError, USAGE, "name another file or format: pyflow-deploy export --help"),
     (errors.SecretError, USAGE, "set the variable or the file that the secret is read from"),
     (errors.CommandFailed, USAGE, "call that program by hand there, and mend what it says"),
     (errors.NeedsDecision, NEEDS_DECISION, HISTORY),

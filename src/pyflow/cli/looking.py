@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyflow.cli.output import Output
-    from pyflow.cli.parsing import Commands
+    from pyflow.cli.parsing import Commands, Parser
     from pyflow.record.history.lookup import History
     from pyflow.record.history.summary import RunSummary
     from pyflow.record.outline import Outline
 
-__all__ = ["add"]
+__all__ = ["add", "add_conditions", "fields_of", "instant", "known", "opened_history"]
 
 RUN = "20261127-101500-8f3a2b1c"
 UNFINISHED = ("running", "paused", "held", "rolling_back", "pending")
@@ -122,16 +122,7 @@ def _add_history(commands: Commands, environ: Mapping[str, str]) -> None:
         2026-11-27T10:15 in UTC, or a span before now, such as 7d.
         """,
     )
-    for name, words in FILTERS:
-        parser.add_argument(f"--{name}", metavar="TEXT", help=words)
-    parser.add_argument("--env", metavar="NAME", dest="environment", help="where it ran")
-    parser.add_argument("--since", metavar="INSTANT", help="began then or later")
-    parser.add_argument("--until", metavar="INSTANT", help="began before then")
-    parser.add_argument(
-        "--text",
-        metavar="WORDS",
-        help="words in the run: failures, logs, questions, answers, changes; conn* for all that begin so",
-    )
+    add_conditions(parser)
     parser.add_argument("--limit", metavar="N", type=int, default=25, help="how many, at most; 25")
     parser.add_argument(
         "--before", metavar="NUMBER", type=int, help="go on after the run of this number"
@@ -154,12 +145,26 @@ def _add_history(commands: Commands, environ: Mapping[str, str]) -> None:
     add_journal(parser, environ)
 
 
+def add_conditions(parser: Parser) -> None:
+    """Have *parser* know which runs are meant."""
+    for name, words in FILTERS:
+        parser.add_argument(f"--{name}", metavar="TEXT", help=words)
+    parser.add_argument("--env", metavar="NAME", dest="environment", help="where it ran")
+    parser.add_argument("--since", metavar="INSTANT", help="began then or later")
+    parser.add_argument("--until", metavar="INSTANT", help="began before then")
+    parser.add_argument(
+        "--text",
+        metavar="WORDS",
+        help="words in the run: failures, logs, questions, answers, changes; conn* for all that begin so",
+    )
+
+
 # status -----------------------------------------------------------------------------------
 
 
 def status(args: argparse.Namespace, out: Output) -> Answer:
     """Show how one run stands, or all that are unfinished."""
-    with _history(args, out) as found:
+    with opened_history(args, out) as found:
         if args.run is None:
             return _overview(found, args, out)
         outline = outline_of(args.run, found.trail(known(found, args.run)))
@@ -215,8 +220,8 @@ def history(args: argparse.Namespace, out: Output) -> Answer:
     if args.limit < 1:
         raise Refusal(f"--limit {args.limit} shows nothing", "give a whole number from 1")
     since, until = instant(args.since, "--since"), instant(args.until, "--until")
-    fields = {name: getattr(args, name) for name, _ in FILTERS} | {"environment": args.environment}
-    with _history(args, out) as found:
+    fields = fields_of(args)
+    with opened_history(args, out) as found:
         if args.last_good:
             return _last_good(found, args, out)
         if args.changes:
@@ -294,7 +299,7 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
     """Show a trail, what differs from another, or which fields it has."""
     if args.jsonl and args.json:
         raise Refusal("--jsonl and --json are two forms", "choose one of them")
-    with _history(args, out) as found:
+    with opened_history(args, out) as found:
         run_id = known(found, args.run)
         if args.diff is not None:
             diff = found.diff(run_id, known(found, args.diff))
@@ -362,7 +367,9 @@ def _broken(args: argparse.Namespace) -> Answer:
 # Parts ------------------------------------------------------------------------------------
 
 
-def _history(args: argparse.Namespace, out: Output) -> History:
+def opened_history(args: argparse.Namespace, out: Output) -> History:
+    """Open the history of the journal that is meant, and say what is odd about it."""
+
     def told(reached: int, end: int) -> None:
         if end >= 200_000:
             out.tell(f"indexing: {reached:,} of {end:,} records")
@@ -388,6 +395,11 @@ def known(found: History, run_id: str) -> str:
     raise Refusal(
         f"no run {run_id!r} is in the journal{hint}", f"{last}; pyflow-deploy history lists them"
     )
+
+
+def fields_of(args: argparse.Namespace) -> dict[str, str | None]:
+    """Return what runs have to have, as `History.runs` takes it."""
+    return {name: getattr(args, name) for name, _ in FILTERS} | {"environment": args.environment}
 
 
 def instant(text: str | None, option: str) -> datetime | None:

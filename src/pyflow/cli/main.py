@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyflow.cli import asking, checking, looking, rehearsing, running, verifying
+from pyflow.cli import asking, checking, exporting, looking, rehearsing, running, verifying
 from pyflow.cli.codes import CANCELLED, CODES, Refusal, code_of_error, next_step
 from pyflow.cli.output import Answer, Output
 from pyflow.cli.parsing import PROGRAM, Parser
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "make_parser"]
 
-GROUPS = (checking, running, rehearsing, asking, looking, verifying)
+GROUPS = (checking, running, rehearsing, asking, looking, exporting, verifying)
 DESCRIPTION = """\
 Run deployments that can be planned, proved, resumed and rolled back.
 
@@ -69,6 +69,9 @@ def main(words: Sequence[str] | None = None, environ: Mapping[str, str] | None =
         answer: Answer = args.call(args, out)
     except (Refusal, PyflowError) as error:
         answer = _refused(error, journal)
+    except BrokenPipeError:  # whoever read what was streamed has seen enough
+        _hang_up()
+        return 0
     except KeyboardInterrupt:
         answer = Answer({}, "interrupted", CANCELLED, told=True)
     except SystemExit as error:  # --help, --version, or SIGTERM before a run had begun
@@ -87,5 +90,9 @@ def _given(out: Output, answer: Answer) -> int:
     try:
         out.give(answer)
     except BrokenPipeError:  # whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hang_up()
     return answer.code
+
+
+def _hang_up() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
 __all__ = ["SCHEMA", "Answer", "Output"]
 
@@ -87,6 +87,16 @@ class Output:
             _write(sys.stdout, answer.text)
         elif (answer.told and not self.quiet) or answer.problem:
             _write(sys.stderr, answer.text)
+
+    def pour(self, pieces: Iterable[str]) -> None:
+        """Write *pieces* to stdout as they come, in UTF-8: they are a file for programs."""
+        stream: Any = getattr(sys.stdout, "buffer", None)
+        for piece in pieces:
+            if stream is None:  # something that stands in for stdout, and takes text alone
+                sys.stdout.write(piece)
+            else:
+                stream.write(piece.encode())
+        sys.stdout.flush()
 
     def painted(self, word: str, stream: TextIO | None = None) -> str:
         """Return *word* in the colour of what it means, on a terminal that has colours."""

@@ -78,6 +78,9 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "resource": "with `--break`: what was freed",
             "epoch": "with `--break`: its epoch now",
         },
+        "export": {
+            "export": "`format runs skipped bytes out`; `skipped` had not ended, `bytes` is null where it was sent"
+        },
         "verify": {
             "verification": "`subject ok verdict text records first_bad anchored unseen findings`"
         },

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyflow.notices.story import Story
     from pyflow.record.codec import Record
 
-__all__ = ["NOTICES", "message_of", "notice_of"]
+__all__ = ["NOTICES", "id_of", "message_of", "notice_of"]
 
 NOTICES: Mapping[str, Severity] = MappingProxyType(
     {
@@ -98,7 +98,7 @@ def message_of(record: Record, story: Story, template: Template | None = None) -
     values = _values(record, story, event, severity)
     title, text = (template or Template()).render(values)
     return Message(
-        id=f"{NOT_IN_ID.sub('-', record.run_id)}-{record.seq}",
+        id=id_of(record),
         event=event,
         severity=severity,
         title=_cut(title, TITLE_CHARS_MAX),
@@ -119,6 +119,11 @@ def message_of(record: Record, story: Story, template: Template | None = None) -
             ci=dict(story.ci),
         ),
     )
+
+
+def id_of(record: Record) -> str:
+    """Return the id of the message about *record*."""
+    return f"{NOT_IN_ID.sub('-', record.run_id)}-{record.seq}"
 
 
 def _values(record: Record, story: Story, event: str, severity: Severity) -> dict[str, str]:

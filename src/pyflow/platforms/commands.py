@@ -35,7 +35,8 @@ class Commands:
             list of objects with ``id``, ``version`` and ``ready``.
         scale: Has that many instances of a version; of 0, removes it.
         parse: Turns what *observe* writes into instances.
-        env: The whole environment of both; ours unless given.
+        env: The whole environment of both, but for the span that calls
+            (``TRACEPARENT``); ours unless given.
         timeout: How long one call may take.
     """
 

@@ -17,6 +17,7 @@ from pyflow.probes._checks import excerpt, path_problems, refuse, span_problems,
 from pyflow.protocols import Reading
 from pyflow.redactor import hidden
 from pyflow.spans import Span, seconds
+from pyflow.tracing import traced
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -65,7 +66,8 @@ class Command:
     """The exit codes that mean unhealthy; None means all that are not `healthy`."""
 
     env: Mapping[str, HeaderValue] | None = field(default=None, hash=False)
-    """The whole environment; a value may be a `Secret`. None hands ours on."""
+    """The whole environment, but for the span that calls (``TRACEPARENT``); a value may be a
+    `Secret`. None hands ours on."""
 
     cwd: str | os.PathLike[str] | None = None
     """Where it runs; None means where we do."""
@@ -123,7 +125,7 @@ class Command:
                 stdout=output.writing,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=env,
+                env=traced(env),
                 cwd=self.cwd,
             )
         finally:

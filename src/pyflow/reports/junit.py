@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pyflow.record.audit import AuditTrail
     from pyflow.record.codec import Record
 
-__all__ = ["junit"]
+__all__ = ["CLOSING", "OPENING", "junit", "suite_of"]
+
+OPENING = '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n'
+CLOSING = "</testsuites>\n"
 
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -51,13 +54,21 @@ def junit(trail: AuditTrail) -> str:
     Raises:
         JournalError: The trail does not begin with the run's first record.
     """
+    return OPENING + suite_of(trail) + CLOSING
+
+
+def suite_of(trail: AuditTrail) -> str:
+    """Return the suite of a run, as it stands between `OPENING` and `CLOSING`.
+
+    Raises:
+        JournalError: The trail does not begin with the run's first record.
+    """
     opening = trail[0].event if trail else None
     if not isinstance(opening, ev.RunStarted):
         raise JournalError("this trail does not begin with run_started; it is a part of one")
     cases, times = _cases(trail, opening.plan)
     wall_s = (trail[-1].at - trail[0].at).total_seconds()
-    suites = ET.Element("testsuites")
-    suite = ET.SubElement(suites, "testsuite", name=_clean(opening.workflow))
+    suite = ET.Element("testsuite", name=_clean(opening.workflow))
     counts = {"tests": len(cases)}
     counts |= {f"{tag}s": 0 for tag in ("failure", "error")} | {"skipped": 0}
     for case in cases.values():
@@ -71,8 +82,8 @@ def junit(trail: AuditTrail) -> str:
         ET.SubElement(properties, "property", name=name, value=_clean(value))
     for name, case in cases.items():
         _add(suite, opening.workflow, name, case, times.get(name, 0.0))
-    ET.indent(suites)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+    ET.indent(suite, level=1)
+    return f"  {ET.tostring(suite, encoding='unicode')}\n"
 
 
 def _cases(

@@ -33,7 +33,8 @@ class Commands:
             object of percentages by version.
         set_weights: Puts all weights in force; it has to be safe to run again.
         parse: Turns what *weights* writes into percentages.
-        env: The whole environment of both; ours unless given.
+        env: The whole environment of both, but for the span that calls
+            (``TRACEPARENT``); ours unless given.
         timeout: How long one call may take.
     """
 

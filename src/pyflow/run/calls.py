@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from pyflow.run.context import AsyncContext, AsyncRecoveryContext, Context, RecoveryContext
+from pyflow.tracing import traced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +55,9 @@ class Caller:
         """Call *callee* in a fresh interpreter; its timeout really stops it."""
         from pyflow.run.process import run_in_process  # noqa: PLC0415 - only where it is used
 
+        environ = {**self._environ, **(traced({}) or {})}
         return await run_in_process(
-            callee, arguments, call, desk, environ=self._environ, timeout_s=timeout_s
+            callee, arguments, call, desk, environ=environ, timeout_s=timeout_s
         )
 
 

@@ -33,6 +33,7 @@ from pyflow.run.context import AsyncContext, Call, Context
 from pyflow.run.executors import wait_from_thread
 from pyflow.run.failures import Seen, see
 from pyflow.run.parcels import frame, locate, receive, unpack
+from pyflow.tracing import trace_of
 
 if TYPE_CHECKING:
     import socket
@@ -206,6 +207,7 @@ class ChildDesk:
         self.environment = _environment(facts["environment"])
         self.loop = loop
         self.rng = random.Random(facts["seed"])  # noqa: S311 - jitter, nothing secret
+        self.trace = trace_of(self.run_id, facts["origin"])
         self._params = Known(facts["params"])
         self._fencing_tokens: dict[str, int] = facts["fencing_tokens"]
         self._link = link

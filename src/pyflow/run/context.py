@@ -17,6 +17,7 @@ from pyflow.polling import Polled, poll
 from pyflow.record import events as ev
 from pyflow.record.values import encode
 from pyflow.spans import Backoff, Span, seconds
+from pyflow.tracing import part_of_call
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyflow.errors import TaskError
     from pyflow.polling import OnUnknown
     from pyflow.protocols import Probe, Reading
+    from pyflow.tracing import Part, Trace
 
 __all__ = ["AsyncContext", "AsyncRecoveryContext", "Call", "Context", "Desk", "RecoveryContext"]
 
@@ -42,6 +44,7 @@ class Desk(Protocol):
     environment: Environment | None
     loop: asyncio.AbstractEventLoop
     rng: random.Random
+    trace: Trace
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -121,6 +124,11 @@ class Call:
         self.is_over = False
         self.deadline: float | None = None
 
+    @property
+    def part(self) -> Part:
+        """The span that it is part of."""
+        return part_of_call(self.role, self.task, self.attempt)
+
 
 class Facts:
     """What every context knows and can tell, whether its waits block or not."""
@@ -177,6 +185,16 @@ class Facts:
         """
         parts = "\0".join((self.run_id, self.task, self._call.role))
         return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+    @property
+    def traceparent(self) -> str:
+        """This attempt's span, for what it calls: ``00-<trace>-<span>-01``, by W3C Trace Context.
+
+        The trace is that of the ``TRACEPARENT`` which the run was started with,
+        else one that follows from the run's id. Programs that pyflow's adapters
+        call, and isolated tasks, have it in ``TRACEPARENT`` already.
+        """
+        return self._desk.trace.traceparent(self._call.part)
 
     @property
     def fencing_tokens(self) -> Mapping[str, int]:

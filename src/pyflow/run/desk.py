@@ -12,6 +12,7 @@ from pyflow.record.values import copied
 from pyflow.run.executors import wait_from_thread
 from pyflow.run.inputs import Noted
 from pyflow.run.state import no_task
+from pyflow.tracing import Trace
 
 if TYPE_CHECKING:
     import random
@@ -52,6 +53,8 @@ class RunDesk:
         self.environment = environment
         self.loop = loop
         self.rng = rng
+        self.trace = Trace(run_id)
+        """The run's; another one where it was started in a span."""
         self._state = state
         self._parameters = parameters
         self._executor = executor

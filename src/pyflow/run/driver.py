@@ -21,9 +21,11 @@ from pyflow.run.desk import RunDesk
 from pyflow.run.locking import MAKE_WAY
 from pyflow.run.masking import redacted
 from pyflow.run.promises import Promise
+from pyflow.run.reopening import began
 from pyflow.run.result import task_error
 from pyflow.run.resuming import Past
 from pyflow.run.worker import Worker
+from pyflow.tracing import trace_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -156,6 +158,7 @@ class Driver:
             LockError: The same, because waiting for its locks would not help.
         """
         self.machine.start(event)
+        self.desk.trace = trace_of(self.run_id, event.origin)
         self._first_commit()
         self.started_at = self._clock.now()
 
@@ -167,6 +170,7 @@ class Driver:
             LockError: The same, because waiting for its locks would not help.
         """
         events = [record.event for record in records]
+        self.desk.trace = trace_of(self.run_id, began(records).origin)
         now = self._clock.now()
         ages_s = [max(0.0, (now - record.at).total_seconds()) for record in records]
         self.desk.remember(events)

@@ -58,6 +58,7 @@ from pyflow.run.signals import attended, free_signals
 from pyflow.run.slots import Slots
 from pyflow.secrets import Redactor, Secret
 from pyflow.spans import Span, seconds
+from pyflow.tracing import given_in
 from pyflow.version import __version__
 
 if TYPE_CHECKING:
@@ -120,8 +121,9 @@ class Engine(Asking):
             those that a resumed run was started with, by their references.
         pass_env: Environment variables that isolated tasks see, besides PATH,
             LANG, LC_ALL, TZ, HOME and TMPDIR.
-        environ: The environment to read the CI context from; the process's
-            own unless given.
+        environ: The environment to read the CI context from, and the span
+            that runs are part of (``TRACEPARENT``); the process's own unless
+            given.
         executor: Where plain functions run; on threads of the engine's own
             unless given.
         clock: What the records' instants come from.
@@ -782,7 +784,7 @@ class Engine(Asking):
         ci = detect_ci(self._environ)
         if ci is not None:
             origin["ci"] = ci.to_data()
-        return origin
+        return origin | given_in(self._environ)
 
     def _loop_thread(self) -> LoopThread:
         with self._guard:

@@ -172,6 +172,7 @@ def _facts(call: Call, desk: Desk) -> dict[str, Any]:
         "params": _known(desk.params, "params"),
         "seed": desk.rng.getrandbits(32),
         "fencing_tokens": dict(desk.fencing_tokens()),
+        "origin": desk.trace.origin,
         "task": call.task,
         "attempt": call.attempt,
         "item": call.item,

@@ -19,6 +19,7 @@ from pyflow.run.calls import not_awaitable
 from pyflow.run.context import Call
 from pyflow.run.failures import failure
 from pyflow.run.result import task_error
+from pyflow.tracing import enter
 
 if TYPE_CHECKING:
     import random
@@ -73,6 +74,7 @@ class Worker:
     async def attempt(self, state: TaskState, attempt: int) -> None:
         """Make an attempt of a task."""
         node, started = state.node, self._time()
+        enter(self._desk.trace, ("attempt", state.name, attempt))
         callee, task = node.call, node.task
         timeout_s = task.timeout_s or self._default_timeout_s
         happening: on.Happening
@@ -258,6 +260,7 @@ class Worker:
         self, callee: Callee, call: Call, state: TaskState | None, timeout_s: float | None
     ) -> Any:
         """Call a user's function with its arguments, and end its context whatever happens."""
+        enter(self._desk.trace, call.part)
         task = state.node.task if state is not None else None
         try:
             arguments = self._arguments(callee, call, state)

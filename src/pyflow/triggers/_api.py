@@ -20,6 +20,7 @@ from pyflow.net.retry_after import retry_after_s
 from pyflow.net.url import parse_url
 from pyflow.notifiers._text import line_of
 from pyflow.secrets import Redactor, Secret
+from pyflow.tracing import headers as trace_headers
 
 if TYPE_CHECKING:
     import ssl
@@ -177,8 +178,8 @@ class Api:
             return await request(
                 method,
                 self.base_url + path,
-                headers={"Accept": "application/json", **self._headers, **kind, **shown}
-                | dict(headers or {}),
+                headers={**trace_headers(), "Accept": "application/json"}
+                | {**self._headers, **kind, **shown, **(headers or {})},
                 body=data,
                 timeout=max(TIMEOUT_S_MIN, until - asyncio.get_running_loop().time()),
                 max_bytes=ANSWER_BYTES_MAX,

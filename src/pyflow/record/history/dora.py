@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pyflow.record.history.summary import RunSummary
 
-__all__ = ["Dora", "Figure", "dora_of"]
+__all__ = ["Dora", "Figure", "Tally", "dora_of"]
 
 BAD = ("failed", "rolled_back", "rollback_failed")
 
@@ -90,48 +90,72 @@ def dora_of(
         committed_at: Tells when a commit was made; without it, or where it
             does not know, a deployment has no lead time.
     """
-    good = bad = mended = 0
-    leads_h: list[float] = []
-    recoveries_h: list[float] = []
-    broken: dict[tuple[str, str | None, str | None], datetime] = {}
+    tally = Tally(committed_at)
     for run in runs:
+        tally.take(run)
+    return tally.figures(days)
+
+
+class Tally:
+    """Counts runs as they come by, the oldest first, each once; see `dora_of`."""
+
+    def __init__(self, committed_at: Callable[[str], datetime | None] | None = None) -> None:
+        self._committed_at = committed_at
+        self._good = self._bad = self._mended = 0
+        self._leads_h: list[float] = []
+        self._recoveries_h: list[float] = []
+        self._broken: dict[tuple[str, str | None, str | None], datetime] = {}
+
+    def take(self, run: RunSummary) -> None:
+        """Take in one more run."""
         if run.ended is None:
-            continue
+            return
         place = run.workflow, run.environment, run.service
         if run.status in BAD:
-            bad += 1
-            broken.setdefault(place, run.started)
+            self._bad += 1
+            self._broken.setdefault(place, run.started)
         elif run.status == "succeeded":
-            good += 1
-            since = broken.pop(place, None)
+            self._good += 1
+            since = self._broken.pop(place, None)
             if since is not None:
-                mended += 1
-                recoveries_h.append((run.ended - since).total_seconds() / 3600)
-            made = committed_at(run.commit) if committed_at and run.commit else None
+                self._mended += 1
+                self._recoveries_h.append((run.ended - since).total_seconds() / 3600)
+            made = self._committed_at(run.commit) if self._committed_at and run.commit else None
             if made is not None:
-                leads_h.append((run.ended - made).total_seconds() / 3600)
-    frequency = good / days if days > 0 else None
-    return Dora(
-        Figure("deployment frequency", frequency, "a day", good, f"deployments in {days:.3g} days"),
-        Figure(
-            "change lead time",
-            _median(leads_h),
-            "hours",
-            len(leads_h),
-            "deployments with a known commit time",
-        ),
-        Figure("change fail rate", _rate(bad, good + bad), "%", good + bad, "deployments"),
-        Figure(
-            "failed deployment recovery time",
-            _median(recoveries_h),
-            "hours",
-            len(recoveries_h),
-            "failures that were mended",
-        ),
-        Figure(
-            "deployment rework rate", _rate(mended, good), "%", good, "deployments that succeeded"
-        ),
-    )
+                self._leads_h.append((run.ended - made).total_seconds() / 3600)
+
+    def figures(self, days: float) -> Dora:
+        """Return the metrics of what was taken in, over so many *days*."""
+        good, bad, mended = self._good, self._bad, self._mended
+        leads_h, recoveries_h = self._leads_h, self._recoveries_h
+        frequency = good / days if days > 0 else None
+        return Dora(
+            Figure(
+                "deployment frequency", frequency, "a day", good, f"deployments in {days:.3g} days"
+            ),
+            Figure(
+                "change lead time",
+                _median(leads_h),
+                "hours",
+                len(leads_h),
+                "deployments with a known commit time",
+            ),
+            Figure("change fail rate", _rate(bad, good + bad), "%", good + bad, "deployments"),
+            Figure(
+                "failed deployment recovery time",
+                _median(recoveries_h),
+                "hours",
+                len(recoveries_h),
+                "failures that were mended",
+            ),
+            Figure(
+                "deployment rework rate",
+                _rate(mended, good),
+                "%",
+                good,
+                "deployments that succeeded",
+            ),
+        )
 
 
 def _median(values: list[float]) -> float | None:

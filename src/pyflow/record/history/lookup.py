@@ -101,6 +101,7 @@ class History:
         text: str | None = None,
         before: int | None = None,
         limit: int | None = None,
+        oldest_first: bool = False,
         **fields: str | None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that fit every condition given, the newest first, as they are asked for.
@@ -114,6 +115,7 @@ class History:
             before: Only runs that began before the one with this number: the
                 next page after a run is ``before=run.number``.
             limit: How many, at most.
+            oldest_first: Whether they come in the order in which they began.
             fields: What the run has to have: ``workflow``, ``environment``,
                 ``service``, ``version``, ``task`` (that was started),
                 ``initiator``, ``approver``, ``status``, ``change`` (a resource
@@ -124,7 +126,7 @@ class History:
                 the SQLite of this Python has no FTS5 and *text* is given.
         """
         question = self._question(fields, since=since, until=until, text=text, before=before)
-        return found(self._index.connection, question, limit=limit)
+        return found(self._index.connection, question, limit=limit, oldest_first=oldest_first)
 
     def count(self, **conditions: Any) -> int:
         """Return how many runs fit; the conditions are those of `runs`."""
@@ -158,6 +160,17 @@ class History:
             TamperedJournal: A record is not what was written.
         """
         return AuditTrail(self._records(run_id))
+
+    def trails(self, **conditions: Any) -> Iterator[AuditTrail]:
+        """Yield the trail of each run that fits, the oldest first; the conditions are those of `runs`.
+
+        One is read at a time, and its chain checked.
+
+        Raises:
+            TamperedJournal: A record is not what was written.
+        """
+        for run in self.runs(oldest_first=True, **conditions):
+            yield self.trail(run.run_id)
 
     # Asking -------------------------------------------------------------------------------
 
@@ -211,8 +224,8 @@ class History:
             fields: Which runs, as for `runs`.
         """
         days = (until - since) / timedelta(seconds=DAY_S)
-        runs = list(self.runs(since=since, until=until, **fields))
-        return dora_of(reversed(runs), days=days, committed_at=committed_at)
+        runs = self.runs(since=since, until=until, oldest_first=True, **fields)
+        return dora_of(runs, days=days, committed_at=committed_at)
 
     # Inside -------------------------------------------------------------------------------
 

@@ -75,10 +75,16 @@ def instant(at: datetime | None, what: str) -> str | None:
 
 
 def found(
-    connection: sqlite3.Connection, question: Question, *, limit: int | None = None
+    connection: sqlite3.Connection,
+    question: Question,
+    *,
+    limit: int | None = None,
+    oldest_first: bool = False,
 ) -> Iterator[RunSummary]:
-    """Yield the runs that fit *question*, the newest first, as they are asked for."""
+    """Yield the runs that fit *question*, the newest first unless asked, as they are asked for."""
     sql, params = _query(connection, question, SELECTED)
+    if oldest_first:
+        sql = sql.removesuffix("DESC")
     if limit is not None:
         sql += " LIMIT ?"
         params.append(limit)
