@@ -28,6 +28,9 @@ class Trouble:
     name: str
     """The task, or the finalizer."""
 
+    kind: str
+    """The kind of record that says so."""
+
     what: str
     """Which try of what it was."""
 
@@ -96,6 +99,9 @@ class Account:
     troubles: list[Trouble] = field(default_factory=list[Trouble])
     """Every try that went wrong, in order."""
 
+    mended: list[Trouble] = field(default_factory=list[Trouble])
+    """Those of them that a later try made good."""
+
     undone: list[Deed] = field(default_factory=list[Deed])
     """What was taken back, in order."""
 
@@ -126,12 +132,6 @@ class Account:
         told = (one for one in self.troubles if f"{one.name}: {one.error}" == self.outline.error)
         return next(told, None)
 
-    @property
-    def mended(self) -> tuple[Trouble, ...]:
-        """What went wrong and was made good by a later try."""
-        good = {name for name, task in self.outline.tasks.items() if task.status in MENDED}
-        return tuple(one for one in self.troubles if one.name in good)
-
     def take(self, record: Record) -> None:
         """Take in one more record."""
         self.outline.take(record)
@@ -149,7 +149,7 @@ class Account:
         words = f"{error.type}: {error.message}" if error else event.reason
         name = record.task or event.name
         self.troubles.append(
-            Trouble(record.at, name, what, words, error.traceback if error else "")
+            Trouble(record.at, name, record.kind, what, words, error.traceback if error else "")
         )
         if isinstance(event, ev.UndoAttemptFailed):
             self._whys[name] = words
@@ -158,8 +158,15 @@ class Account:
         if event.error is not None:
             self._trouble(event, record)
 
+    def _done(self, event: ev.TaskSucceeded, _: Record) -> None:
+        self._mend(event.task, ev.AttemptFailed)
+
     def _undone(self, event: ev.UndoSucceeded, record: Record) -> None:
+        self._mend(event.task, ev.UndoAttemptFailed)
         self.undone.append(Deed(record.at, event.task, event.attempt, event.duration_s))
+
+    def _mend(self, name: str, kind: type[ev.Event]) -> None:
+        self.mended += [one for one in self.troubles if (one.name, one.kind) == (name, kind.kind)]
 
     def _kept(self, event: ev.UndoFailed | ev.UndoBlocked, _: Record) -> None:
         self._whys.setdefault(event.task, event.reason)
@@ -184,9 +191,6 @@ class Account:
         self.not_undone = tuple(event.not_undone or ())
 
 
-MENDED = ("succeeded", "undone")
-"""How a task stands whose last attempt, or last undo, went well."""
-
 WHAT: dict[type[ev.Event], str] = {
     ev.AttemptFailed: "attempt {}",
     ev.TaskFailed: "task",
@@ -200,6 +204,7 @@ WHAT: dict[type[ev.Event], str] = {
 TAKES: dict[type[ev.Event], Callable[[Account, Any, Record], None]] = {
     **dict.fromkeys(WHAT, Account._trouble),  # noqa: SLF001 - a table of its own methods
     ev.TaskFailed: Account._failed,  # noqa: SLF001
+    ev.TaskSucceeded: Account._done,  # noqa: SLF001
     ev.UndoSucceeded: Account._undone,  # noqa: SLF001
     ev.UndoFailed: Account._kept,  # noqa: SLF001
     ev.UndoBlocked: Account._kept,  # noqa: SLF001

@@ -40,6 +40,7 @@ STYLE = """
 .pyflow .other { stroke-dasharray: 5 4; }
 .pyflow .tip { fill: #6b7d94; }
 .pyflow .grid { stroke: #dfe5ec; }
+.pyflow .stripe { fill: #f6f8fb; }
 .pyflow .ok { fill: #4d8a5f; }
 .pyflow .bad { fill: #b3261e; }
 .pyflow .undo { fill: #7a52a5; }
@@ -62,6 +63,7 @@ STYLE = """
   .pyflow .arrow { stroke: #8393a7; }
   .pyflow .tip { fill: #8393a7; }
   .pyflow .grid { stroke: #2b3441; }
+  .pyflow .stripe { fill: #191f28; }
   .pyflow .bad { fill: #e5645c; }
   .pyflow .undo { fill: #a47fd0; }
 }

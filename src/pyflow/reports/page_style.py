@@ -60,8 +60,12 @@ body.pyflow.report { margin: 0; }
 .pyflow.report table { border-collapse: collapse; width: 100%; font-size: .88rem; margin: 0; color: var(--ink); background: none; }
 .pyflow.report th, .pyflow.report td {
   padding: .32rem .7rem .32rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; background: none;
+  overflow-wrap: break-word; background: none;
 }
+.pyflow.report td:last-child, .pyflow.report td code { overflow-wrap: anywhere; }
+.pyflow.report td:first-child code { overflow-wrap: break-word; }
+.pyflow.report .records td { white-space: nowrap; }
+.pyflow.report .records td:nth-child(5) { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
 .pyflow.report th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .pyflow.report time { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .pyflow.report .hash { white-space: nowrap; color: var(--soft); }

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, cast
 
 from pyflow.clock import SystemClock
 from pyflow.record import events as ev
@@ -190,7 +190,8 @@ def progress(
             the process unless given.
         clock: What the time that has passed comes from.
     """
-    stream = stream or sys.stderr or io.StringIO()  # a program without a console has no stderr
+    # A program without a console has no stderr.
+    stream = stream or cast("TextIO | None", sys.stderr) or io.StringIO()
     environ = os.environ if environ is None else environ
     can = stream.isatty() and environ.get("TERM") != "dumb"
     painter = Painter(stream, colours=can and not environ.get("NO_COLOR"))

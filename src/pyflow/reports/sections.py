@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def sections(trail: AuditTrail, account: Account, plan: Plan | None) -> Iterator
 def heading(account: Account) -> Markup:
     """Return what the run is, how it stands, and who wanted what where."""
     outline, start = account.outline, account.outline.start
+    if not outline.records:
+        return tag("header", tag("h1", "an empty audit trail"))
     name = said(start.workflow if start else "a part of a run", 200)
     parts = [tag("h1", name, " ", badge(outline.status))]
     if outline.reason and outline.status != "succeeded":
@@ -80,6 +83,8 @@ def _facts(account: Account) -> Iterator[tuple[str, str]]:
         yield f"parameter {said(name, 60)}", tag("code", said(text_of(value)))
     yield from _origin(start.origin)
     yield "plan", tag("code", start.fingerprint[:12])
+    counts = Counter(statuses_of(outline).values())
+    yield "tasks", ", ".join(f"{counts[each]} {words_of(each)}" for each in counts)
 
 
 def _origin(origin: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -133,9 +138,6 @@ def _left(account: Account) -> Iterator[Markup]:
         inside = [tag("p", "A rollback could not take these back. Clean up, or roll back again.")]
         inside.append(table(["task", "why it was not taken back"], rows))
         yield _section("Still applied", tag("div", *inside, style="card bad"))
-    if account.not_undone:
-        names = said(", ".join(account.not_undone), 2_000)
-        yield tag("p", f"Started, and without an undo: {names}.", style="soft")
 
 
 def _waits(account: Account) -> Iterator[Markup]:
@@ -146,12 +148,20 @@ def _waits(account: Account) -> Iterator[Markup]:
 
 
 def _undone(account: Account) -> Iterator[Markup]:
+    parts: list[Markup] = []
     if account.undone:
         rows = (
             [_instant(one.at), _task(one.task), str(one.tries), _span(one.duration_s)]
             for one in account.undone
         )
-        yield _section("Taken back", table(["when", "task", "tries", "took"], rows))
+        parts.append(table(["when", "task", "tries", "took"], rows))
+    if account.not_undone:
+        names = said(", ".join(account.not_undone), 4_000)
+        parts.append(
+            tag("p", f"Started, and never taken back for want of an undo: {names}.", style="soft")
+        )
+    if parts:
+        yield _section("Taken back", *parts)
 
 
 # What was done ----------------------------------------------------------------------------
@@ -226,7 +236,8 @@ def records(trail: AuditTrail) -> Markup:
             [gap],
             (_record(record, began) for record in tail),
         )
-    return table(["#", "time", "what", "task", "detail", "hash"], shown)
+    head = ["#", "time", "what", "task", "detail", "hash"]
+    return table(head, shown, style="records")
 
 
 def _record(record: Record, began: datetime) -> list[str]:
@@ -236,7 +247,7 @@ def _record(record: Record, began: datetime) -> list[str]:
         str(record.seq),
         tag("time", f"+{since_s:,.3f} s", datetime=record.at.isoformat()),
         words_of(record.kind),
-        said(name, 120),
+        said(name, 60),
         said(detail_of(record.event)),
         tag("code", record.hash[:8], style="hash"),
     ]
