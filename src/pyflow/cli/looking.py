@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pyflow.ci import detect_initiator
 from pyflow.cli.codes import Refusal
 from pyflow.cli.describing import advice, outline_data, record_data
+from pyflow.cli.files import written
 from pyflow.cli.journals import existing
 from pyflow.cli.output import Answer
 from pyflow.cli.parsing import add_journal, command
+from pyflow.cli.target import load
 from pyflow.clock import SystemClock
 from pyflow.errors import nearest
 from pyflow.record.history import history as open_history
 from pyflow.record.outline import outline_of
 from pyflow.record.rendering import heading_of, table_of
 from pyflow.record.sqlite.store import Store
+from pyflow.reports import html
 from pyflow.run.engine import Engine
 from pyflow.spans import seconds
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from pyflow.cli.output import Output
     from pyflow.cli.parsing import Commands, Parser
+    from pyflow.record.audit import AuditTrail
     from pyflow.record.history.lookup import History
     from pyflow.record.history.summary import RunSummary
     from pyflow.record.outline import Outline
@@ -73,7 +77,11 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         "show",
         show,
         does="show the audit trail of a run, and check its chain",
-        example=f"pyflow-deploy show {RUN}\npyflow-deploy show {RUN} --diff 20261126-091200-17c0ffee",
+        example=f"""
+        pyflow-deploy show {RUN}
+        pyflow-deploy show {RUN} --diff 20261126-091200-17c0ffee
+        pyflow-deploy show {RUN} --html run.html --plan deploy.py:release
+        """,
     )
     parser.add_argument("run", metavar="RUN", help="the run")
     what = parser.add_mutually_exclusive_group()
@@ -85,6 +93,16 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
     )
     what.add_argument(
         "--jsonl", action="store_true", help="give the records as they are stored, a line each"
+    )
+    what.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one page that says it all, to keep or to send; - is stdout",
+    )
+    parser.add_argument(
+        "--plan",
+        metavar="FILE:WORKFLOW",
+        help="with --html: the workflow, to draw it with what became of each task",
     )
     add_journal(parser, environ)
     parser = command(
@@ -299,6 +317,8 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
     """Show a trail, what differs from another, or which fields it has."""
     if args.jsonl and args.json:
         raise Refusal("--jsonl and --json are two forms", "choose one of them")
+    if args.plan and not args.html:
+        raise Refusal("--plan is drawn on a page, and none was asked for", "add --html FILE")
     with opened_history(args, out) as found:
         run_id = known(found, args.run)
         if args.diff is not None:
@@ -315,11 +335,27 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
         trail = found.trail(run_id)
     if args.jsonl:
         return Answer({}, trail.to_jsonl().rstrip("\n"))
+    if args.html:
+        return _page(args, trail, out)
     data = {
         "run": outline_data(outline_of(run_id, trail)),
         "records": [record_data(r) for r in trail],
     }
     return Answer(data, "\n".join([*heading_of(trail[0]), "", *table_of(trail)]))
+
+
+def _page(args: argparse.Namespace, trail: AuditTrail, out: Output) -> Answer:
+    """Return where a page about a run was written, or the page itself for stdout."""
+    with out.guarded():
+        plan = load(args.plan).plan if args.plan else None
+    page = html(trail, plan=plan)
+    if args.html == "-":
+        if args.json:
+            raise Refusal("--html - and --json both want stdout", "name a file: --html run.html")
+        return Answer({}, page.rstrip("\n"))
+    file = written(args.html, page, option="--html")
+    data = {"run": outline_data(outline_of(trail[0].run_id, trail)), "file": file}
+    return Answer(data, f"wrote {file}", told=True)
 
 
 # locks ------------------------------------------------------------------------------------

@@ -6,7 +6,16 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyflow.cli import asking, checking, exporting, looking, rehearsing, running, verifying
+from pyflow.cli import (
+    asking,
+    checking,
+    drawing,
+    exporting,
+    looking,
+    rehearsing,
+    running,
+    verifying,
+)
 from pyflow.cli.codes import CANCELLED, CODES, Refusal, code_of_error, next_step
 from pyflow.cli.output import Answer, Output
 from pyflow.cli.parsing import PROGRAM, Parser
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "make_parser"]
 
-GROUPS = (checking, running, rehearsing, asking, looking, exporting, verifying)
+GROUPS = (checking, drawing, running, rehearsing, asking, looking, exporting, verifying)
 DESCRIPTION = """\
 Run deployments that can be planned, proved, resumed and rolled back.
 

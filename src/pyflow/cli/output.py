@@ -64,6 +64,7 @@ class Output:
         self.command = command
         self.wants_json = wants_json
         self.quiet = quiet
+        self.environ = environ
         self._plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
 
     def tell(self, text: str) -> None:

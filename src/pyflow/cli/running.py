@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyflow.cli.codes import CANCELLED, code_of_status
@@ -12,32 +14,22 @@ from pyflow.cli.output import Answer
 from pyflow.cli.parsing import add_inputs, add_journal, add_target, command
 from pyflow.cli.target import load
 from pyflow.record.outline import outline_of
-from pyflow.record.rendering import table_of
+from pyflow.reports import progress
 from pyflow.run.engine import Engine
 from pyflow.spans import seconds
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pyflow.cli.output import Output
     from pyflow.cli.parsing import Commands, Parser
     from pyflow.cli.target import Target
-    from pyflow.record.codec import Record
+    from pyflow.reports.progress import Progress
     from pyflow.run.handle import Run
     from pyflow.run.result import Result
 
 __all__ = ["add"]
-
-TOLD = frozenset(
-    {
-        *("run_paused", "run_unpaused", "intent_raised", "command_received", "outcome_decided"),
-        *("task_started", "task_succeeded", "attempt_failed", "task_failed", "task_skipped"),
-        *("task_interrupted", "undo_started", "undo_succeeded", "undo_failed", "undo_blocked"),
-        *("approval_requested", "approval_answered", "finalizer_failed", "change_recorded"),
-    }
-)
-"""The records that people are told of while a run goes on."""
 
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
@@ -132,8 +124,8 @@ def run(args: argparse.Namespace, out: Output) -> Answer:
             "environment": target.environment(args.env),
             "initiator": args.by,
         }
-        with _engine(args, out) as engine:
-            return _waited(engine, args, lambda: engine.execute(target.plan, **options))
+        with _engine(args, out) as (engine, last):
+            return _waited(engine, last, args, partial(engine.execute, target.plan, **options))
 
 
 def resume(args: argparse.Namespace, out: Output) -> Answer:
@@ -142,11 +134,12 @@ def resume(args: argparse.Namespace, out: Output) -> Answer:
     with out.guarded():
         target = load(args.workflow)
         options = _options(args, target)
-        with _engine(args, out) as engine:
+        with _engine(args, out) as (engine, last):
             if args.run is None:
-                return _all(engine, args, target, options)
+                return _all(engine, last, args, target, options)
             known_run(engine.journal, args.run)
-            return _waited(engine, args, lambda: engine.resume(args.run, target.plan, **options))
+            call = partial(engine.resume, args.run, target.plan, **options)
+            return _waited(engine, last, args, call)
 
 
 def rollback(args: argparse.Namespace, out: Output) -> Answer:
@@ -155,9 +148,10 @@ def rollback(args: argparse.Namespace, out: Output) -> Answer:
     with out.guarded():
         target = load(args.workflow)
         options = _options(args, target) | {"reason": args.reason}
-        with _engine(args, out) as engine:
+        with _engine(args, out) as (engine, last):
             known_run(engine.journal, args.run)
-            return _waited(engine, args, lambda: engine.rollback(args.run, target.plan, **options))
+            call = partial(engine.rollback, args.run, target.plan, **options)
+            return _waited(engine, last, args, call)
 
 
 def _options(args: argparse.Namespace, target: Target) -> dict[str, Any]:
@@ -169,29 +163,32 @@ def _options(args: argparse.Namespace, target: Target) -> dict[str, Any]:
     }
 
 
-def _engine(args: argparse.Namespace, out: Output) -> TellingEngine:
+@contextlib.contextmanager
+def _engine(args: argparse.Namespace, out: Output) -> Generator[tuple[Engine, Last]]:
+    """Lend an engine, and what remembers its runs and shows them to people."""
     seconds(args.grace, what="--grace", zero=True)  # before anything is opened
-    engine = TellingEngine(
-        out.tell if not out.quiet else None,
-        journal=args.journal,
-        on_cancel=args.on_cancel,
-        grace=args.grace,
-    )
-    for note in getattr(engine.journal, "notes", ()):
-        out.tell(f"note: {note}")
-    return engine
+    last = Last(progress(environ=out.environ) if not out.quiet else None)
+    options: dict[str, Any] = {"on_cancel": args.on_cancel, "grace": args.grace}
+    with Engine(journal=args.journal, watch=last, **options) as engine:
+        for note in getattr(engine.journal, "notes", ()):
+            out.tell(f"note: {note}")
+        try:
+            yield engine, last
+        finally:
+            last.close()
 
 
-def _waited(engine: TellingEngine, args: argparse.Namespace, call: Callable[[], Result]) -> Answer:
+def _waited(
+    engine: Engine, last: Last, args: argparse.Namespace, call: Callable[[], Result]
+) -> Answer:
     """Return what *call* came to; a signal has its code, and says how the run was left."""
     try:
         result = call()
     except (KeyboardInterrupt, SystemExit) as error:
-        if engine.begun is None:
+        if last.run_id is None:
             raise
-        return _left(
-            engine, args, CANCELLED if isinstance(error, KeyboardInterrupt) else error.code
-        )
+        code = CANCELLED if isinstance(error, KeyboardInterrupt) else error.code
+        return _left(engine, last.run_id, args, code)
     return _told(result, args)
 
 
@@ -212,13 +209,12 @@ def _told(result: Result, args: argparse.Namespace) -> Answer:
     return Answer(data, "\n".join(lines), code_of_status(result.status), told=True)
 
 
-def _left(engine: TellingEngine, args: argparse.Namespace, code: object) -> Answer:
+def _left(engine: Engine, run_id: str, args: argparse.Namespace, code: object) -> Answer:
     """Return how a run was left that a signal has ended."""
-    assert engine.begun is not None
-    records = engine.journal.read(engine.begun)
-    outline = outline_of(engine.begun, records)
-    steps = _steps(engine.begun, outline.status, outline.waits, args)
-    lines = [f"run {engine.begun} was left {outline.status}, because a signal came"]
+    records = engine.journal.read(run_id)
+    outline = outline_of(run_id, records)
+    steps = _steps(run_id, outline.status, outline.waits, args)
+    lines = [f"run {run_id} was left {outline.status}, because a signal came"]
     lines += [f"  next: {step}" for step in steps]
     data = {"run": outline_data(outline), "next": steps}
     number = code if isinstance(code, int) else CANCELLED
@@ -226,14 +222,14 @@ def _left(engine: TellingEngine, args: argparse.Namespace, code: object) -> Answ
 
 
 def _all(
-    engine: TellingEngine, args: argparse.Namespace, target: Target, options: dict[str, Any]
+    engine: Engine, last: Last, args: argparse.Namespace, target: Target, options: dict[str, Any]
 ) -> Answer:
     try:
         results = engine.resume_all([target.plan], **options)
     except KeyboardInterrupt:
-        if engine.begun is None:
+        if last.run_id is None:
             raise
-        return _left(engine, args, CANCELLED)
+        return _left(engine, last.run_id, args, CANCELLED)
     answers = [_told(result, args) for result in results.values()]
     text = "\n".join(answer.text for answer in answers)
     data = {"runs": [answer.data["run"] for answer in answers]}
@@ -257,42 +253,21 @@ def _steps(run_id: str, status: str, waits: Any, args: argparse.Namespace) -> li
     return steps
 
 
-class TellingEngine(Engine):
-    """An engine that tells what its runs do, a line for each thing, and remembers the last one.
+class Last:
+    """Remembers the run that was started or taken up last, and shows it to people who look on."""
 
-    Args:
-        tell: Hears each line; None tells nothing.
-        options: As for `Engine`.
-    """
+    def __init__(self, shown: Progress | None) -> None:
+        self._shown = shown
+        self.run_id: str | None = None
+        """Its id."""
 
-    def __init__(self, tell: Callable[[str], None] | None, **options: Any) -> None:
-        super().__init__(**options)
-        self._tell = tell
-        self.begun: str | None = None
-        """The run that was started or taken up last."""
+    def __call__(self, run: Run) -> None:
+        """Take note of *run*."""
+        self.run_id = run.id
+        if self._shown is not None:
+            self._shown(run)
 
-    def start(self, *args: Any, **options: Any) -> Run:
-        """Start a run; see `Engine.start`."""
-        return self._followed(super().start(*args, **options), after=0)
-
-    def reopen(self, run_id: str, *args: Any, **options: Any) -> Run:
-        """Take a run up; see `Engine.reopen`."""
-        known = len(self.journal.read(run_id))
-        return self._followed(super().reopen(run_id, *args, **options), after=known)
-
-    def _followed(self, run: Run, *, after: int) -> Run:
-        self.begun = run.id
-        if self._tell is not None:
-            self._tell(f"run {run.id}")
-            run.follow(self._told, after=after)
-        return run
-
-    def _told(self, record: Record) -> None:
-        if self._tell is not None and record.kind in TOLD:
-            self._tell(line_of(record))
-
-
-def line_of(record: Record) -> str:
-    """Return *record* in one line, with the time of day."""
-    row = table_of([record])[-1].split("  ", 2)[-1]
-    return f"{record.at:%H:%M:%S}  {row}"
+    def close(self) -> None:
+        """Show nothing any more, however the run was left."""
+        if self._shown is not None:
+            self._shown.close()

@@ -30,6 +30,7 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "plan": {
             "plan": "`workflow fingerprint on_failure locks params stages critical_path tasks`"
         },
+        "graph": {"graph": "`workflow fingerprint format text file`; one of the last two is null"},
         "run": {"run": "a result", "next": "command lines that may come next"},
         "resume": {
             "run": "a result",
@@ -72,6 +73,7 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "other": "with `--diff`: the other",
             "differences": "with `--diff`: a list of `what one other`",
             "fields": "with `--compliance`: a list of `standard field found seq`",
+            "file": "with `--html`: where the page is",
         },
         "locks": {
             "locks": "a list of `resource standing run host pid since epoch`; `standing` is held, dead or residue",

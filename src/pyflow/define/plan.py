@@ -122,6 +122,12 @@ class Plan:
         lines += [f"  {n}. {', '.join(stage)}" for n, stage in enumerate(self.stages, start=1)]
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: a drawing."""
+        from pyflow.reports.notebook import plan_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return plan_bundle(self)
+
     @property
     def digests(self) -> dict[str, str]:
         """The digest of every task, to tell later what has changed."""

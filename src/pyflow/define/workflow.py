@@ -161,6 +161,12 @@ class Workflow:
     def __repr__(self) -> str:
         return f"<Workflow {shown(self.name)} tasks={len(self.tasks)}>"
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: a drawing, or all that is wrong with it."""
+        from pyflow.reports.notebook import workflow_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return workflow_bundle(self)
+
     @property
     def name(self) -> str:
         """What the deployment is called."""

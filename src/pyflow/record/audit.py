@@ -172,6 +172,12 @@ class AuditTrail(Sequence[Record]):
                 raise
         return cls(records)
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: the table of records."""
+        from pyflow.reports.notebook import trail_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return trail_bundle(self)
+
     def __str__(self) -> str:
         if not self._records:
             return "an empty audit trail"

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from pyflow.reports.drawing import SMALL, TEXT, document, text, width_of
 from pyflow.reports.layout import laid_out
+from pyflow.reports.looks import look_of, words_of
 from pyflow.reports.picture import pictured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyflow.define.plan import Plan
     from pyflow.reports.layout import Place, Point
@@ -25,7 +26,7 @@ LINE, NOTE_LINE = 18.0, 15.0
 TIP = 7.0
 
 
-def plan_svg(plan: Plan) -> str:
+def plan_svg(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
     """Return *plan* as SVG: a box for each task, from left to right.
 
     A box names the task, its condition, its join unless it is the usual one,
@@ -33,28 +34,38 @@ def plan_svg(plan: Plan) -> str:
     is a point of no return. Arrows are the dependencies that no others imply;
     a dashed one does not wait for a success. Names are escaped, nothing is
     fetched, and there is no script.
+
+    Args:
+        plan: From ``workflow.check()``.
+        statuses: What became of each task, which is then shown in words and in colour.
     """
-    picture = pictured(plan)
-    sizes = {box.name: _size(box) for box in picture.boxes}
+    picture, known = pictured(plan), statuses or {}
+    sizes = {box.name: _size(box, known.get(box.name)) for box in picture.boxes}
     ends = [(arrow.source, arrow.target) for arrow in picture.arrows]
     layout = laid_out(sizes, ends, picture.layers)
     parts = [text(MARGIN, MARGIN + TEXT, picture.title, TEXT, bold=True)]
     parts.append(f'<g transform="translate({MARGIN:g} {HEAD + MARGIN:g})">')
     parts += (_drawn_arrow(one, layout.paths[one.source, one.target]) for one in picture.arrows)
     for box in picture.boxes:
-        parts += _drawn_box(box, layout.places[box.name])
+        parts += _drawn_box(box, layout.places[box.name], known.get(box.name))
     parts.append("</g>")
     width = max(layout.width, width_of(picture.title, TEXT)) + 2 * MARGIN
     return document(picture.title, width, layout.height + HEAD + 2 * MARGIN, parts)
 
 
-def _size(box: Box) -> tuple[float, float]:
-    wide = max([width_of(box.label, TEXT), *(width_of(note, SMALL) for note in box.notes)])
-    return wide + 2 * PADDING, LINE + NOTE_LINE * len(box.notes) + PADDING
+def _size(box: Box, status: str | None) -> tuple[float, float]:
+    notes = _lines(box, status)
+    wide = max([width_of(box.label, TEXT), *(width_of(note, SMALL) for note in notes)])
+    return wide + 2 * PADDING, LINE + NOTE_LINE * len(notes) + PADDING
 
 
-def _drawn_box(box: Box, place: Place) -> Iterator[str]:
+def _lines(box: Box, status: str | None) -> tuple[str, ...]:
+    return box.notes if status is None else (words_of(status), *box.notes)
+
+
+def _drawn_box(box: Box, place: Place, status: str | None) -> Iterator[str]:
     style = "box" if box.kind == "task" else f"box {box.kind}"
+    style += f" {look_of(status)}" if status is not None else ""
     style += " final" if box.is_final else ""
     shape = (
         f'x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{place.height:.1f}"'
@@ -62,9 +73,10 @@ def _drawn_box(box: Box, place: Place) -> Iterator[str]:
     yield f'<g><title>{escape(box.name)}</title><rect class="{style}" rx="5" {shape}/>'
     y = place.y + PADDING / 2 + TEXT
     yield text(place.x + PADDING, y, box.label, TEXT, bold=True)
-    for note in box.notes:
+    for number, note in enumerate(_lines(box, status)):
         y += NOTE_LINE
-        yield text(place.x + PADDING, y, note, SMALL, style="note")
+        is_status = status is not None and number == 0
+        yield text(place.x + PADDING, y, note, SMALL, style="note", bold=is_status)
     yield "</g>"
 
 

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyflow.record.audit import AuditTrail
-    from pyflow.reports.happenings import Bar, Row
+    from pyflow.reports.happenings import Row
 
 __all__ = ["timeline", "timeline_svg"]
 
 MARGIN, HEAD = 20.0, 76.0
 ROW, BAR = 24.0, 14.0
 BAR_LEAST = 2.0
+AXIS = 12.0
+ROWS_AT_A_GLANCE = 25
+"""From this many rows on, the axis is named at the bottom as well."""
 CHART = 760.0
 NAME_COLUMNS_MAX = 40
 TICKS_MAX = 8
@@ -52,14 +55,15 @@ def timeline_svg(trail: AuditTrail) -> str:
     left = MARGIN + max([width_of(label, TEXT) for label in labels], default=0.0) + 16
     bottom = HEAD + ROW * len(rows)
     parts = [text(MARGIN, MARGIN + TEXT, title, TEXT, bold=True), *_legend()]
-    parts += _grid(whole_s, left, bottom)
+    parts += _stripes(len(rows), left + CHART)
+    parts += _grid(whole_s, left, bottom, both_ends=len(rows) >= ROWS_AT_A_GLANCE)
     for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = HEAD + ROW * number
         parts.append(f"<g><title>{escape(fitted(row.name, 1_000))}</title>")
         parts.append(text(MARGIN, y + ROW / 2 + 4, label, TEXT) + "</g>")
-        parts += [_bar(row, bar, left, y + (ROW - BAR) / 2, whole_s) for bar in row.bars]
+        parts += _bars(row, left, y + (ROW - BAR) / 2, whole_s)
     width = max(left + CHART, MARGIN + width_of(title, TEXT)) + MARGIN + 40
-    return document(title, width, bottom + MARGIN, parts)
+    return document(title, width, bottom + MARGIN + AXIS, parts)
 
 
 def timeline(trail: AuditTrail, *, columns: int = 100) -> str:
@@ -115,16 +119,33 @@ def _ticks(whole_s: float) -> Sequence[float]:
     return [step * number for number in range(int(whole_s / step) + 1)]
 
 
-def _grid(whole_s: float, left: float, bottom: float) -> Iterator[str]:
+def _stripes(rows: int, right: float) -> Iterator[str]:
+    """Yield what leads the eye from a name to its bars: every other row is shaded."""
+    for number in range(1, rows, 2):
+        y = HEAD + ROW * number
+        yield (
+            f'<rect class="stripe" x="{MARGIN - 6:.1f}" y="{y:.1f}" '
+            f'width="{right - MARGIN + 12:.1f}" height="{ROW:g}"/>'
+        )
+
+
+def _grid(whole_s: float, left: float, bottom: float, *, both_ends: bool) -> Iterator[str]:
     for tick in _ticks(whole_s):
         x = left + CHART * _share(tick, whole_s)
         yield f'<line class="grid" x1="{x:.1f}" y1="{HEAD - 6:.0f}" x2="{x:.1f}" y2="{bottom:.0f}"/>'
-        yield text(x + 3, HEAD - 8, worded(tick) if tick else "0", SMALL, style="tick")
+        for y in (HEAD - 8, bottom + AXIS - 4) if both_ends else (HEAD - 8,):
+            yield text(x + 3, y, worded(tick) if tick else "0", SMALL, style="tick")
 
 
-def _bar(row: Row, bar: Bar, left: float, y: float, whole_s: float) -> str:
-    x = left + CHART * _share(bar.start_s, whole_s)
-    width = max(CHART * (_share(bar.end_s, whole_s) - _share(bar.start_s, whole_s)), BAR_LEAST)
-    says = fitted(f"{row.name}: {bar.words}, {worded(bar.end_s - bar.start_s)}", 1_000)
-    shape = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BAR:g}" rx="2"'
-    return f'<rect class="{bar.look}" {shape}><title>{escape(says)}</title></rect>'
+def _bars(row: Row, left: float, y: float, whole_s: float) -> Iterator[str]:
+    """Yield the bars of a row, side by side: one too short to be seen moves what follows a little."""
+    end, edge = 0.0, left + CHART
+    for bar in row.bars:
+        x = left + CHART * _share(bar.start_s, whole_s)
+        width = max(CHART * _share(bar.end_s, whole_s) - (x - left), BAR_LEAST)
+        x = min(max(x, end), edge)
+        width = max(min(width, edge - x), BAR_LEAST)
+        end = x + width
+        says = fitted(f"{row.name}: {bar.words}, {worded(bar.end_s - bar.start_s)}", 1_000)
+        shape = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BAR:g}" rx="2"'
+        yield f'<rect class="{bar.look}" {shape}><title>{escape(says)}</title></rect>'

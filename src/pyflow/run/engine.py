@@ -87,6 +87,7 @@ __all__ = ["Engine", "SystemClock"]
 INBOX_S = 0.5
 """How often an engine looks for what other processes ask of its runs, in seconds."""
 LOG = logging.getLogger("pyflow.locks")
+WATCHING = logging.getLogger("pyflow.watch")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 
 
@@ -117,6 +118,10 @@ class Engine(Asking):
             run, but for a route that is `required`.
         drain: How long `close`, or the end of the program, waits for what is
             still to be told.
+        watch: Is handed each `Run` that is started or taken up here, once that is
+            durable and before anything of it starts, such as
+            ``pyflow.reports.progress()``, which has `Run.follow` tell it the
+            rest. What it raises is logged, and changes nothing.
         secrets: Secrets besides those among the parameters, for redaction, and to fetch again
             those that a resumed run was started with, by their references.
         pass_env: Environment variables that isolated tasks see, besides PATH,
@@ -142,6 +147,7 @@ class Engine(Asking):
         on_cancel: OnCancel = "pause",
         notifiers: Iterable[Route | Notifier] = (),
         drain: Span = "5s",
+        watch: Callable[[Run], object] | None = None,
         secrets: Iterable[Secret] = (),
         pass_env: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
@@ -179,6 +185,7 @@ class Engine(Asking):
         self._drain_s = seconds(drain_timeout, what="drain_timeout", zero=True)
         self._grace_s = seconds(grace, what="grace", zero=True)
         self._on_cancel: OnCancel = on_cancel
+        self._watch = watch
         self._secrets = tuple(secrets)
         self._environ = dict(os.environ if environ is None else environ)
         kept = (*KEPT_VARIABLES, *pass_env)
@@ -646,7 +653,17 @@ class Engine(Asking):
         if self._store is not None:
             driver.take_in(self._store.journal.pending(driver.run_id))
             self._watch_inbox(driver.loop)
-        return self._run(driver)
+        run = self._run(driver)
+        self._show(run)
+        return run
+
+    def _show(self, run: Run) -> None:
+        if self._watch is None:
+            return
+        try:
+            self._watch(run)
+        except Exception:  # noqa: BLE001 - whoever looks on never stops a run
+            WATCHING.exception("watch= does not see run %s, because it raised", run.id)
 
     def _claim(self, run_id: str) -> Lease | None:
         """Make sure that no other process has the run, and return what says so.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyflow.errors import EngineError
@@ -40,6 +41,18 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: how far it has got."""
+        from pyflow.reports.notebook import run_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return run_bundle(self, self._trail())
+
+    def _ipython_display_(self) -> None:
+        """Show how far it has got, and keep that up to date in its place."""
+        from pyflow.reports.notebook import show_live  # noqa: PLC0415 - only notebooks ask for it
+
+        show_live(self, self._repr_mimebundle_)
 
     @property
     def id(self) -> str:
@@ -117,19 +130,23 @@ class Run:
         """Have *told* hear of every record of the run, in order, each once it is durable.
 
         Contrast `events`: this waits for nothing, and ends with whoever runs
-        the run. *told* is called on the loop of the run, and must not raise.
+        the run. What is on record already is told at once, the rest on the loop
+        of the run; one at a time, and *told* must not raise.
 
         Args:
             told: Hears of each record.
             after: Only of those whose number is above this.
         """
         seen = after
+        guard = threading.RLock()  # whoever asks to follow may be on another thread than the run
 
         def tell() -> None:
             nonlocal seen
-            for record in self._read(seen):
-                seen = record.seq
-                told(record)
+            with guard:
+                for record in self._read(seen):
+                    if record.seq > seen:  # *told* may have asked something of the run
+                        seen = record.seq
+                        told(record)
 
         self._driver.listeners.append(tell)
         tell()

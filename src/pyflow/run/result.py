@@ -185,6 +185,12 @@ class Result:
             lines.append(f"  it is paused; engine.resume({self.run_id!r}, workflow) goes on")
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: how it ended, why, and when what happened."""
+        from pyflow.reports.notebook import result_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return result_bundle(self)
+
 
 def make_result(driver: Driver, trail: AuditTrail) -> Result:
     """Return what came of the run that *driver* carries out."""

@@ -155,6 +155,12 @@ class Exploration:
             lines += ["", str(self.counterexample)]
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: its figures, and the counterexample."""
+        from pyflow.reports.notebook import exploration_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return exploration_bundle(self)
+
 
 def _counts(counts: Mapping[Any, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())

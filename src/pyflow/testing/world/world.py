@@ -109,6 +109,12 @@ class World:
         lines += [f"  {what}: {value}" for what, value in self.facts().items()]
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return what a notebook shows: its facts."""
+        from pyflow.reports.notebook import facts_bundle  # noqa: PLC0415 - only notebooks ask for it
+
+        return facts_bundle(str(self), self.facts())
+
     # Setting it up ------------------------------------------------------------------------
 
     def service(self, name: str, *, version: str, instances: int = 1, routed: bool = True) -> None:
