@@ -382,6 +382,10 @@ DETAILS: list[tuple[ev.Event, str]] = [
         "slack: failed of record 3 rejected: no_service",
     ),
     (ev.NotificationsClosed(9), "up to record 9"),
+    (
+        ev.RecordsArchived("a.gz", "d", 12, 40, ["r1"], [], "old", "ada"),
+        "1 run, 12 records up to 40, in a.gz by ada",
+    ),
     (ev.LeftoverEnded("a"), ""),
 ]  # fmt: skip
 

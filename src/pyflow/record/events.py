@@ -784,6 +784,29 @@ class NotificationsClosed(Event):
     """Number of the run's record up to which that is so."""
 
 
+@frozen
+class RecordsArchived(Event):
+    """Records of finished runs were removed from the journal, and are in an archive. It is kept in a chain of the journal's own."""
+
+    kind: ClassVar[str] = "records_archived"
+    archive: str
+    """Name of the file that they are in."""
+    digest: str
+    """SHA-256 of what it holds, in hexadecimal."""
+    records: int
+    """How many records are in it."""
+    upto: int
+    """The journal's number of the last of them."""
+    runs: list[str]
+    """Ids of the runs that they are of."""
+    parts: list[list[Any]]
+    """For each gap: the numbers of its ends, and commit and link of the chain at its end."""
+    reason: str
+    """What was to be archived."""
+    by: str
+    """Who did it."""
+
+
 FREE_TEXT = frozenset(
     {
         "after",
@@ -867,6 +890,7 @@ ALL: tuple[type[Event], ...] = (
     NotificationsOpened,
     Notified,
     NotificationsClosed,
+    RecordsArchived,
 )
 
 EVENTS: Mapping[str, type[Event]] = MappingProxyType({event.kind: event for event in ALL})

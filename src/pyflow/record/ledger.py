@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["Ledger", "is_ledger", "ledger_of"]
+__all__ = ["CUTS", "Ledger", "is_ledger", "ledger_of"]
 
 SUFFIX = ".notices"
+CUTS = "journal.cuts"
+"""The name under which a journal keeps what was removed from it; no run has it."""
 FINAL = ("delivered", "rejected", "unknown")
 
 
@@ -28,8 +30,8 @@ def ledger_of(run_id: str) -> str:
 
 
 def is_ledger(run_id: str) -> bool:
-    """Return whether *run_id* is such a name, and no run's."""
-    return run_id.endswith(SUFFIX)
+    """Return whether *run_id* names a chain that is kept beside the runs, and no run."""
+    return run_id.endswith(SUFFIX) or run_id == CUTS
 
 
 class Ledger:

@@ -247,4 +247,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.NotificationsOpened: lambda e: ", ".join(e.routes),
     ev.Notified: lambda e: _said(f"{e.route}: {e.event} of record {e.seq} {e.result}", e.detail),
     ev.NotificationsClosed: lambda e: f"up to record {e.seq}",
+    ev.RecordsArchived: lambda e: (
+        f"{_count(len(e.runs), 'run')}, {_count(e.records, 'record')} up to {e.upto}, in {e.archive} by {e.by}"
+    ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
@@ -14,17 +15,28 @@ from pyflow.record.sqlite.verify import FINDINGS_MAX, Finding, Kind, examine
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyflow.record.evidence.anchors import Anchor
     from pyflow.record.evidence.keys import Key
+    from pyflow.record.sqlite.cuts import Cut
+    from pyflow.record.sqlite.verify import Examined, Row
 
-__all__ = ["LIMITS", "Place", "Verdict", "Verification", "verify_journal", "verify_trail"]
+__all__ = [
+    "LIMITS",
+    "Place",
+    "Verdict",
+    "Verification",
+    "held_against",
+    "verified",
+    "verify_journal",
+    "verify_trail",
+]
 
 Verdict: TypeAlias = Literal[
     "ok", "clock_went_back", "torn_tail", "modified", "missing", "reordered", "duplicated",
     "unchained", "shorter_than_anchor", "differs_from_anchor", "forged_anchor", "unknown_key",
-    "head", "index", "unreadable", "missing_end",
+    "head", "index", "unreadable", "missing_end", "wrong_archive",
 ]  # fmt: skip
 """What a verification comes to.
 
@@ -37,10 +49,13 @@ rewritten. `forged_anchor`: the MAC of an anchor is not the key's.
 `unknown_key`: an anchor is signed by a key that was not given. `head`, `index`:
 what stands beside the records is not theirs. `missing_end`: a trail is whole
 as far as it goes, and does not end with the run's last record.
+`wrong_archive`: an archive is damaged, or is not the one that was cut.
 """
 
 LAST = 1 << 62
-BESIDE = ("head", "index", "file")
+BESIDE = ("head", "index", "file", "archive")
+JOURNAL = re.compile(r"[0-9a-f]{32}")
+"""How a journal calls itself; no run is called so."""
 SOUND = ("ok", "clock_went_back")
 LIMITS = {
     "anchor": (
@@ -50,6 +65,13 @@ LIMITS = {
     "key": ("without a key: an anchor that was forged by somebody who may write where it is kept"),
     "window": "what was cut or rewritten after the last anchor, record {records}",
     "end": "records that were cut from the end of a trail that goes on",
+    "absent": "what became of {records:,} records that are archived: give their archives as well",
+    "archived": (
+        "what an anchor at record {records} says, which is archived: give its archive as well"
+    ),
+    "archived_run": (
+        "what an anchor of run {run} says, which is archived in {archive}: give that as well"
+    ),
 }
 """What a verification cannot say, and when."""
 
@@ -96,6 +118,9 @@ class Verification:
     unseen: tuple[str, ...] = field(default=())
     """What would go unnoticed, with the anchors and the key that were given."""
 
+    archived: tuple[Cut, ...] = ()
+    """What was removed from the journal, and in which archive it is, under which digest."""
+
     @property
     def ok(self) -> bool:
         """Whether everything is as it was written, as far as can be told."""
@@ -109,6 +134,7 @@ class Verification:
         lines += [f"  {finding}" for finding in self.findings[:20]]
         if len(self.findings) > 20:
             lines.append(f"  and {len(self.findings) - 20} more")
+        lines += [f"  {cut}" for cut in self.archived]
         lines += [f"  not noticed {text}" for text in self.unseen]
         return "\n".join(lines)
 
@@ -117,18 +143,25 @@ class Verification:
 
 
 def verify_journal(
-    path: str | os.PathLike[str], *, anchors: Sequence[Anchor] = (), key: Key | None = None
+    path: str | os.PathLike[str],
+    *,
+    anchors: Sequence[Anchor] = (),
+    key: Key | None = None,
+    archives: Sequence[str | os.PathLike[str]] = (),
 ) -> Verification:
     """Read the whole journal at *path*, and say whether it is what was written.
 
-    It is read in one stream, by a connection that cannot write.
+    It is read in one stream, by a connection that cannot write. What was
+    archived is told; with its archive it is read in its place, so that the
+    whole chain is verified as if nothing had been removed.
 
     Args:
         path: The journal.
-        anchors: Where it ended before, as somebody else has remembered; those
-            of other journals are passed over.
+        anchors: Where it, or a run in it, ended before, as somebody else has
+            remembered; those of other journals are passed over.
         key: The key that anchors are signed with, at its first turn.
             With it, every anchor has to be signed by it.
+        archives: Files that hold what was archived; as many as there are.
 
     Raises:
         JournalError: There is no file.
@@ -136,12 +169,17 @@ def verify_journal(
     place = Path(path).resolve()
     if not place.is_file():
         raise JournalError(f"there is no journal {shown(str(path))}; name one that is there")
-    examined = examine(place, [anchor.records for anchor in anchors])
-    mine = [anchor for anchor in anchors if anchor.subject == examined.database_id]
-    found = list(examined.findings)
-    for anchor in mine:
-        found += _held_against(anchor, examined.tip.n, examined.chains[anchor.records], key)
-    if anchors and not mine:
+    given = _Given(archives)
+    of_runs = [anchor for anchor in anchors if not JOURNAL.fullmatch(anchor.subject)]
+    examined = examine(
+        place,
+        [anchor.records for anchor in anchors],
+        heads=[(anchor.subject, anchor.records) for anchor in of_runs],
+        archives=given.rows,
+    )
+    found = [*given.findings(examined.cuts), *examined.findings]
+    mine, notes = _held(anchors, of_runs, examined, found, key)
+    if anchors and not mine and len(notes) == (1 if examined.absent else 0):
         found.append(Finding("head", "none of the anchors is of this journal"))
     set_back = [
         Finding(
@@ -153,11 +191,88 @@ def verify_journal(
         )
         for n, run_id, seq in examined.set_back
     ]
-    records = examined.tip.n
-    return _verified(place.name, found, set_back, records=records, anchors=mine, key=key)
+    return verified(
+        place.name,
+        found,
+        set_back,
+        records=examined.tip.n - examined.absent,
+        anchors=mine,
+        key=key,
+        last=examined.tip.n,
+        notes=notes,
+        archived=examined.cuts,
+    )
 
 
-def _held_against(anchor: Anchor, records: int, head: str, key: Key | None) -> list[Finding]:
+def _held(
+    anchors: Sequence[Anchor],
+    of_runs: Sequence[Anchor],
+    examined: Examined,
+    found: list[Finding],
+    key: Key | None,
+) -> tuple[list[Anchor], list[str]]:
+    """Hold a journal against *anchors*; return those that tell of it, and why others cannot."""
+    mine: list[Anchor] = []
+    notes: list[str] = []
+    gone = {run_id: cut.archive for cut in examined.cuts for run_id in cut.runs}
+    for anchor in anchors:
+        if anchor in of_runs:
+            if anchor.subject in examined.runs:
+                head = examined.heads[anchor.subject, anchor.records]
+                found += held_against(anchor, examined.runs[anchor.subject], head, key)
+                mine.append(anchor)
+            elif anchor.subject in gone:
+                where = gone[anchor.subject]
+                notes.append(LIMITS["archived_run"].format(run=anchor.subject, archive=where))
+            else:
+                found.append(_gone(anchor, examined))
+        elif anchor.subject == examined.database_id:
+            mine.append(anchor)
+            if any(g.first <= anchor.records < g.end.n for g in examined.passed):
+                notes.append(LIMITS["archived"].format(records=anchor.records))
+            else:
+                chain = examined.chains[anchor.records]
+                found += held_against(anchor, examined.tip.n, chain, key)
+    if examined.absent:
+        notes.append(LIMITS["absent"].format(records=examined.absent))
+    return mine, notes
+
+
+def _gone(anchor: Anchor, examined: Examined) -> Finding:
+    text = (
+        f"run {anchor.subject!r}, of which there is an anchor at its record {anchor.records}, is "
+        "not in the journal: it was cut off with the end, or the anchor is of another journal"
+    )
+    return Finding("truncated", text, examined.tip.n + 1, anchor.subject)
+
+
+class _Given:
+    """The archives that a journal is verified with."""
+
+    def __init__(self, archives: Sequence[str | os.PathLike[str]]) -> None:
+        from pyflow.record.archive.files import Archive, digest_of  # noqa: PLC0415 - a ring
+
+        self._digests: dict[str, str] = {}
+        self._bad: list[Finding] = []
+        self.rows: dict[str, Callable[[], Iterator[Row]]] = {}
+        for file in archives:
+            try:
+                digest = digest_of(file)
+            except JournalError as error:
+                self._bad.append(Finding("archive", str(error)))
+                continue
+            self._digests[digest] = Path(file).name
+            self.rows[digest] = Archive(file).rows
+
+    def findings(self, cuts: Sequence[Cut]) -> list[Finding]:
+        """Return what is wrong with them, as *cuts* say."""
+        known = {cut.digest for cut in cuts}
+        others = [name for digest, name in self._digests.items() if digest not in known]
+        text = "{} is not what was archived of this journal: no cut has its digest"
+        return [*self._bad, *(Finding("archive", text.format(name)) for name in others)]
+
+
+def held_against(anchor: Anchor, records: int, head: str, key: Key | None) -> list[Finding]:
     """Return what is wrong between an anchor and what was read, at its place *head*."""
     if key is not None:
         signed = anchor.is_signed_by(key)
@@ -187,7 +302,7 @@ def _held_against(anchor: Anchor, records: int, head: str, key: Key | None) -> l
     return []
 
 
-def _verified(
+def verified(
     subject: str,
     found: list[Finding],
     set_back: list[Finding],
@@ -196,20 +311,36 @@ def _verified(
     anchors: Sequence[Anchor],
     key: Key | None,
     goes_on: bool = False,
+    last: int | None = None,
+    limits: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+    archived: tuple[Cut, ...] = (),
 ) -> Verification:
     """Return what *found* comes to: the first of it has the say."""
     all_found = (*found, *set_back)
     first = min(found, key=_order, default=None) or next(iter(set_back), None)
+    if limits is None:
+        limits = _unseen(anchors, records if last is None else last, key, goes_on=goes_on)
     return Verification(
         subject=subject,
         verdict=CALLED.get(first.kind, cast("Verdict", first.kind)) if first else "ok",
-        text=first.text if first else f"{records:,} records are as they were written",
+        text=first.text if first else _sound(records, archived),
         records=records,
         first_bad=Place(first.n, first.run_id, first.seq) if first and first.n else None,
         findings=all_found,
         anchored=max((anchor.records for anchor in anchors), default=0),
-        unseen=_unseen(anchors, records, key, goes_on=goes_on),
+        unseen=(*notes, *limits),
+        archived=archived,
     )
+
+
+def _sound(records: int, archived: Sequence[Cut]) -> str:
+    there = f"{records:,} records are as they were written"
+    if not archived:
+        return there
+    away = sum(cut.records for cut in archived)
+    upto = max(cut.upto for cut in archived)
+    return f"{there}, and {away:,} up to record {upto} are in {len(archived)} archives"
 
 
 def _order(finding: Finding) -> int:
@@ -226,6 +357,7 @@ CALLED: dict[str, Verdict] = {
     "torn": "torn_tail",
     "end": "missing_end",
     "file": "unreadable",
+    "archive": "wrong_archive",
 }
 """How a verdict is called, where a finding has another name."""
 
@@ -277,13 +409,13 @@ def verify_trail(
         reader.found.append(Finding("torn", cut, len(lines) + 1, reader.run_id))
     mine = [one for one in anchors if reader.run_id in (None, one.subject)]
     for anchor in mine:
-        reader.found += _held_against(anchor, records, reader.heads.get(anchor.records, ""), key)
+        reader.found += held_against(anchor, records, reader.heads.get(anchor.records, ""), key)
     if anchors and not mine:
         reader.found.append(Finding("head", "none of the anchors is of this run"))
     if complete and not reader.is_over and not reader.found:
         end = "the last record is not the run's last, so the end is missing, or the run goes on"
         reader.found.append(Finding("end", end, records + 1, reader.run_id, records + 1))
-    return _verified(
+    return verified(
         f"run {reader.run_id}" if reader.run_id is not None else "an empty trail",
         reader.found,
         reader.set_back,

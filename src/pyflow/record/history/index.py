@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.errors import JournalError
 from pyflow.record.codec import decode_line
 from pyflow.record.history.summary import facts_in, texts_in
-from pyflow.record.ledger import is_ledger
+from pyflow.record.ledger import CUTS, is_ledger
 from pyflow.record.outline import outline_of
 from pyflow.record.skim import kind_of
 from pyflow.record.sqlite.faults import FAULTS, journal_error
@@ -110,7 +110,9 @@ class Index:
                 while (reached := self._take_batch(reader, touched)) is not None:
                     if told is not None:
                         told(reached, end)
-                self._tell_standing(reader, touched)
+                if CUTS in touched:
+                    self._forget_archived(reader)
+                self._tell_standing(reader, touched - {CUTS})
         except FAULTS as error:
             raise journal_error(error, self.journal, "indexing") from error
 
@@ -201,7 +203,9 @@ class Index:
             batch = _Batch(cursor, has_words=self.has_words)
             chain = ""
             for n, run_id, seq, line, chain in reader.execute(RECORDS, (n, BATCH)):  # noqa: B007, B020
-                if not is_ledger(run_id):
+                if run_id == CUTS:
+                    touched.add(CUTS)
+                elif not is_ledger(run_id):
                     batch.take(n, run_id, seq, line)
             batch.flush()
             touched |= batch.unfinished
@@ -209,6 +213,20 @@ class Index:
             if chain:
                 cursor.executemany("INSERT OR REPLACE INTO position VALUES (?, ?)", rows.items())
         return n
+
+    def _forget_archived(self, reader: sqlite3.Connection) -> None:
+        """Drop runs that are in the journal no more."""
+        there = {run_id for (run_id,) in reader.execute("SELECT run_id FROM runs")}
+        with self._writing() as cursor:
+            rows = cursor.execute("SELECT number, run_id FROM runs").fetchall()
+            cursor.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
+            gone = [(number,) for number, run_id in rows if run_id not in there]
+            cursor.executemany("INSERT INTO gone VALUES (?)", gone)
+            places = [("runs", "number"), ("facts", "number"), ("changes", "number")]
+            places += [("words", "rowid")] if self.has_words else []
+            for table, column in places:
+                cursor.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT number FROM gone)")  # noqa: S608
+            cursor.execute("DROP TABLE gone")
 
     def _tell_standing(self, reader: sqlite3.Connection, touched: Iterable[str]) -> None:
         """Say how those runs stand that are not over: held, paused and so on."""

@@ -161,6 +161,25 @@ class HeadFile:
         except OSError as error:
             raise journal_error(error, self.path, "writing the head") from error
 
+    def level(self) -> int:
+        """Bring both slots up to date, durably, and return up to which record the head is sure.
+
+        Whatever becomes of this process or the power, what is read from the
+        head afterwards is that record or a later one; 0 where that cannot be said.
+
+        Raises:
+            JournalError: They cannot be written.
+        """
+        self.settle()
+        try:
+            with suppress(BlockingIOError):  # another process writes; it says below how far
+                self._level()
+            SYNC(self._fd)
+            found = [decode_slot(slot) for slot in _slots(self._fd)]
+        except OSError as error:
+            raise journal_error(error, self.path, "writing the head") from error
+        return min(slot[1].n if slot is not None else 0 for slot in found)
+
     def close(self) -> None:
         """Bring both slots up to date and let go of the file.
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Self
 from pyflow.errors import JournalError, PyflowError
 from pyflow.record.codec import decode_line, verify_chain
 from pyflow.record.events import RunFinished
-from pyflow.record.ledger import is_ledger
+from pyflow.record.ledger import CUTS, is_ledger
 from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
+from pyflow.record.sqlite.cuts import Cut, Gap, cuts_in, remove
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.inbox import PENDING, Message, message_of, put
 from pyflow.record.sqlite.tip import START
@@ -23,12 +24,12 @@ from pyflow.record.sqlite.verify import Finding, findings_of
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from pyflow.protocols import JSON, Lease
     from pyflow.record.codec import Record
-    from pyflow.record.events import Event
+    from pyflow.record.events import Event, RecordsArchived
 
 __all__ = ["Batch", "Finding", "Message", "SQLiteJournal"]
 
@@ -174,6 +175,51 @@ class SQLiteJournal:
         with self.database.writing() as cursor:
             return put(cursor, (run_id, command, task, by, reason), at, data)
 
+    def cut(
+        self,
+        event: RecordsArchived,
+        /,
+        *,
+        at: datetime,
+        gaps: Iterable[Gap],
+        ends: Mapping[str, Tail],
+        beside: Sequence[str] = (),
+    ) -> Record:
+        """Record *event*, and remove the records that it says are archived, in one durable commit.
+
+        For `pyflow.record.archive`, which has them in an archive by then.
+
+        Args:
+            event: What was archived.
+            at: When.
+            gaps: Where those records are.
+            ends: Where each run that they are of ended then.
+            beside: Chains that had no record then.
+
+        Raises:
+            JournalError: A run has gone on since, or nothing can be written.
+                Nothing was removed.
+        """
+        with self.database.lock:
+            self.database.head.settle()
+            with self.database.writing() as cursor:
+                commit = self._commit(cursor)
+                [record] = commit.add(Batch(CUTS, [event], at))
+                remove(cursor, gaps, ends, beside)
+            self._committed(commit)
+        return record
+
+    def compact(self) -> None:
+        """Give the room of records that were removed back to the file system.
+
+        Everybody who writes has to wait for it.
+
+        Raises:
+            JournalError: Somebody else is writing, or there is no room for a copy.
+        """
+        self.database.reading("VACUUM")
+        self.database.reading("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # Reading ------------------------------------------------------------------------------
 
     def read(self, run_id: str, /, *, after: int = 0) -> list[Record]:
@@ -206,6 +252,11 @@ class SQLiteJournal:
         """Return the ids of all runs, in the order in which they began."""
         rows = self.database.reading("SELECT run_id FROM runs ORDER BY began")
         return [run_id for (run_id,) in rows if not is_ledger(run_id)]
+
+    def cuts(self) -> list[Cut]:
+        """Return what was removed and is in archives, in order."""
+        with self.database.snapshot() as cursor:
+            return cuts_in(cursor)
 
     def pending(self, run_id: str | None = None, /) -> list[Message]:
         """Return what was asked of *run_id*, or of any run, and not taken up, in order."""

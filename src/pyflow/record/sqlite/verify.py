@@ -19,14 +19,17 @@ from pyflow.record.codec import GENESIS, decode_line
 from pyflow.record.events import RunFinished
 from pyflow.record.skim import Skimmed, skim
 from pyflow.record.sqlite.commit import UNFINISHED, workflow_of
+from pyflow.record.sqlite.cuts import Cut, cuts_in
 from pyflow.record.sqlite.faults import FAULTS
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.opening import head_path, uri_of
 from pyflow.record.sqlite.tip import START, Tip, link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from pyflow.record.sqlite.cuts import Gap
 
 __all__ = [
     "FINDINGS_MAX",
@@ -42,7 +45,7 @@ __all__ = [
 
 Kind: TypeAlias = Literal[
     "modified", "missing", "reordered", "duplicated", "unchained", "truncated", "head", "index",
-    "file", "rewritten", "forged", "key", "clock", "torn", "end",
+    "file", "rewritten", "forged", "key", "clock", "torn", "end", "archive",
 ]  # fmt: skip
 """What can be wrong: with a record, its place, the end, what surrounds it, anchors and clocks."""
 
@@ -105,13 +108,36 @@ class Examined:
     set_back: tuple[tuple[int, str, int], ...]
     """Records that are earlier than the one before them in their run: number, run, number in it."""
 
+    heads: dict[tuple[str, int], str]
+    """Hashes of the records of runs that were asked for, by run and number in it."""
+
+    runs: dict[str, int]
+    """For each of those runs that was read, how many records it has."""
+
+    cuts: tuple[Cut, ...] = ()
+    """What was removed from the journal and is archived, in order."""
+
+    passed: tuple[Gap, ...] = ()
+    """Gaps that were passed over, because their archive was not given."""
+
+    @property
+    def absent(self) -> int:
+        """How many records are archived, and were not read."""
+        return sum(gap.end.n - gap.first + 1 for gap in self.passed)
+
 
 def findings_of(path: Path) -> list[Finding]:
     """Return whatever is not as it was written in the journal at *path*, the first things first."""
     return list(examine(path).findings)
 
 
-def examine(path: Path, marks: Iterable[int] = ()) -> Examined:
+def examine(
+    path: Path,
+    marks: Iterable[int] = (),
+    *,
+    heads: Iterable[tuple[str, int]] = (),
+    archives: Mapping[str, Callable[[], Iterator[Row]]] | None = None,
+) -> Examined:
     """Read the journal at *path* from its first record to its last, and tell what is in it.
 
     It is read through a connection of its own that cannot write, so nobody
@@ -122,11 +148,16 @@ def examine(path: Path, marks: Iterable[int] = ()) -> Examined:
     Args:
         path: Where it is.
         marks: Numbers of records whose links of the chain are wanted.
+        heads: Runs and numbers in them of records whose hashes are wanted.
+        archives: The records of archives, by their digests: they are read
+            where they were. Other gaps are passed over.
     """
     found: list[Finding] = []
     head = _head(path, found)  # before the journal: it never says more than that
     reader, chains = Reader(), dict.fromkeys((*marks, *((head.tip.n,) if head else ())), "")
     reader.findings = found
+    reader.heads = dict.fromkeys(heads, "")
+    mended = _Mended(reader, chains, archives or {})
     database_id: str | None = None
     try:
         with closing(
@@ -135,10 +166,21 @@ def examine(path: Path, marks: Iterable[int] = ()) -> Examined:
             connection.text_factory = _lenient
             connection.execute("BEGIN")
             database_id = _id_of(connection)
-            _read(connection, reader, head, chains)
+            _read(connection, reader, head, chains, mended)
     except (*FAULTS, OSError) as error:
         found.append(Finding("file", f"{path} cannot be read: {error}"))
-    return Examined(tuple(found), database_id, reader.tip, chains, tuple(reader.set_back))
+    wanted = dict.fromkeys(run_id for run_id, _ in reader.heads)
+    return Examined(
+        tuple(found),
+        database_id,
+        reader.tip,
+        chains,
+        tuple(reader.set_back),
+        reader.heads,
+        {run_id: reader.runs[run_id].seq for run_id in wanted if run_id in reader.runs},
+        tuple(mended.cuts),
+        tuple(mended.passed),
+    )
 
 
 class Reader:
@@ -150,8 +192,15 @@ class Reader:
         self.runs: dict[str, _Run] = {}
         self.set_back: list[tuple[int, str, int]] = []
         """Where the clock went back within a run; the first hundred."""
+        self.heads: dict[tuple[str, int], str] = {}
+        """Hashes of the records that were asked for, by run and number in it."""
         self._links: tuple[str, ...] = (START.chain,)
         """What the link before may have been, after one that did not fit."""
+
+    @property
+    def n(self) -> int:
+        """The number of the last record that was read."""
+        return self._end[0]
 
     @property
     def tip(self) -> Tip:
@@ -161,6 +210,10 @@ class Reader:
     @tip.setter
     def tip(self, tip: Tip) -> None:
         self._end = (tip.n, tip.commit, tip.chain)
+
+    def jump(self, tip: Tip) -> None:
+        """Go on after *tip*: what stood before it is not here."""
+        self.tip, self._links = tip, (tip.chain,)
 
     def copy(self) -> Reader:
         """Return a reader that has read the same, and found nothing yet."""
@@ -246,6 +299,8 @@ class Reader:
             self.set_back.append((n, record.run_id, record.seq))
         run.seq, run.hash, run.at = record.seq, record.hash, record.at
         run.status = _status(record, line)
+        if self.heads and (record.run_id, record.seq) in self.heads:
+            self.heads[record.run_id, record.seq] = record.hash
 
     def _check_link(self, n: int, commit: Any, record: Skimmed | None, chain: str) -> None:
         if record is not None and len(self._links) == 1:  # as it is where all is well
@@ -297,11 +352,74 @@ class _Run:
 # A whole journal --------------------------------------------------------------------------
 
 
+class _Mended:
+    """Closes the gaps that archiving has left: by what is archived, or by passing over them."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        chains: dict[int, str],
+        archives: Mapping[str, Callable[[], Iterator[Row]]],
+    ) -> None:
+        self.cuts: list[Cut] = []
+        self.passed: list[Gap] = []
+        self.elsewhere: dict[str, None] = {}
+        """Runs that were read in archives, of which the index of runs says nothing."""
+        self._reader = reader
+        self._chains = chains
+        self._archives = archives
+        self._rows: dict[str, Iterator[Row]] = {}
+        self._gaps: dict[int, tuple[Gap, Cut]] = {}
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Take note of what was removed."""
+        self.cuts = cuts_in(connection)
+        self._gaps = {gap.first: (gap, cut) for cut in self.cuts for gap in cut.gaps}
+
+    def before(self, n: int) -> None:
+        """Close the gaps up to record *n*."""
+        while (found := self._gaps.get(self._reader.n + 1)) is not None:
+            gap, cut = found
+            if gap.end.n >= n:
+                return
+            if cut.digest in self._archives:
+                self._fill(gap, cut)
+            else:
+                self.passed.append(gap)
+                self._reader.jump(gap.end)
+            self._mark(gap.end.n)
+            if self._reader.n < gap.end.n:  # what was to fill it did not; it is told below
+                self._reader.jump(gap.end)
+
+    def _fill(self, gap: Gap, cut: Cut) -> None:
+        rows = self._rows.get(cut.digest)
+        if rows is None:
+            rows = self._rows[cut.digest] = self._archives[cut.digest]()
+        for row in rows:
+            self._reader.read(row)
+            self.elsewhere[_text(row[1])] = None
+            self._mark(row[0])
+            if row[0] >= gap.end.n:
+                return
+
+    def _mark(self, n: int) -> None:
+        if n in self._chains:
+            self._chains[n] = self._reader.tip.chain
+
+
 def _read(
-    connection: sqlite3.Connection, reader: Reader, head: Head | None, chains: dict[int, str]
+    connection: sqlite3.Connection,
+    reader: Reader,
+    head: Head | None,
+    chains: dict[int, str],
+    mended: _Mended | None = None,
 ) -> None:
     found = reader.findings
+    mended = mended or _Mended(reader, chains, {})
+    mended.look(connection)
     for row in connection.execute(ROWS):
+        if row[0] != reader.n + 1:
+            mended.before(row[0])
         reader.read(row)
         if row[0] in chains:
             chains[row[0]] = reader.tip.chain
@@ -310,7 +428,7 @@ def _read(
     reader.finish()
     _check_id(connection, head, found)
     _check_head(reader.tip, head, chains.get(head.tip.n) or START.chain if head else "", found)
-    _check_entries(reader, connection, found)
+    _check_entries(reader, connection, found, mended.elsewhere)
     for (text,) in connection.execute("PRAGMA integrity_check(10)"):
         if text != "ok":
             found.append(Finding("file", f"SQLite finds: {text}"))
@@ -350,10 +468,15 @@ def _check_head(tip: Tip, head: Head | None, chain: str, found: list[Finding]) -
         found.append(Finding("head", text, head.tip.n))
 
 
-def _check_entries(reader: Reader, connection: sqlite3.Connection, found: list[Finding]) -> None:
+def _check_entries(
+    reader: Reader,
+    connection: sqlite3.Connection,
+    found: list[Finding],
+    elsewhere: Mapping[str, None],
+) -> None:
     """Hold the index of runs against what was read, but for runs that are damaged anyway."""
     damaged = {finding.run_id for finding in found}
-    unsaid = dict.fromkeys(reader.runs)
+    unsaid = dict.fromkeys(run_id for run_id in reader.runs if run_id not in elsewhere)
     for row in connection.execute(ENTRIES):
         run_id, said = _text(row[0]), tuple(row[1:])
         unsaid.pop(run_id, None)
