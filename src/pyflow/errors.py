@@ -99,8 +99,9 @@ __all__ = [
 
 SHOWN_CHARS_MAX = 200
 
-Phase: TypeAlias = Literal["connect", "tls", "send", "headers", "body"]
-"""How far a request came; name lookup is part of `connect`."""
+Phase: TypeAlias = Literal["connect", "proxy", "tls", "send", "headers", "body"]
+"""How far a request came; name lookup is part of `connect`, and a proxy's
+part of it all, reaching it included, is `proxy`."""
 
 IntegrityProblem: TypeAlias = Literal[
     "gone", "emptied", "behind", "rewritten", "no_head", "unreadable_head", "foreign_head"
@@ -404,15 +405,22 @@ class HTTPError(PyflowError):
     """A request gave no usable answer: refused, too slow, too large, or not HTTP.
 
     `phase` says how far it came, and `reason` what went wrong there. `url` is
-    without its query, which may hold a credential. `__cause__` is the socket's
-    or TLS library's own error, if there was one.
+    without its query, which may hold a credential. `final` says that to ask
+    again would not help: the address may not be used, or a proxy refuses.
+    `__cause__` is the socket's or TLS library's own error, if there was one.
     """
 
-    def __init__(self, url: str, phase: Phase, reason: str) -> None:
+    def __init__(self, url: str, phase: Phase, reason: str, *, final: bool = False) -> None:
         self.url = url
         self.phase: Phase = phase
         self.reason = reason
+        self.final = final
         super().__init__(f"{url}: {reason} (while at: {phase})")
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request, or a part of it, may have reached the service."""
+        return self.phase not in ("connect", "proxy", "tls")
 
 
 class MetricError(PyflowError):

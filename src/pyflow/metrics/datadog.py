@@ -20,6 +20,7 @@ from pyflow.metrics._series import (
     web_problems,
 )
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.probes._checks import one_line, refuse, span_problems
 from pyflow.redactor import hidden
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.protocols import Clock, Samples
+    from pyflow.secrets import Secret
     from pyflow.spans import Span
 
 __all__ = ["Datadog"]
@@ -68,6 +71,9 @@ class Datadog:
     timeout: Span = "10s"
     """Span for one question."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
     """What tells the end of a window that nobody names."""
 
@@ -75,6 +81,7 @@ class Datadog:
         problems = [
             *web_problems(self._base, self._headers),
             *span_problems("timeout", self.timeout),
+            *proxy_problems(self.proxy),
         ]
         problems += [
             f"{name}= is empty; give a Secret"
@@ -82,6 +89,7 @@ class Datadog:
             if not getattr(self, name)
         ]
         refuse("Datadog", problems)
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
 
     @property
     def _base(self) -> str:
@@ -133,6 +141,7 @@ class Datadog:
                 headers=self._headers,
                 timeout=self.timeout,
                 max_bytes=BODY_BYTES_MAX,
+                proxy=self.proxy,
             )
             return self._understood(query, response)
         except MetricError:
@@ -151,7 +160,8 @@ class Datadog:
             return body
         errors: Any = body.get("errors") or ([body["error"]] if body.get("error") else None)
         said = response.text if errors is None else "; ".join(map(str, errors))
-        reason = f"it answered {response.status}: {one_line(hidden(said, self._headers.values()))}"
+        sent = (*self._headers.values(), as_proxy(self.proxy))
+        reason = f"it answered {response.status}: {one_line(hidden(said, sent))}"
         if response.status == 429:
             reset = response.headers.get("x-ratelimit-reset", "?")
             reason += f"; the limit is lifted in {one_line(reset)} s"

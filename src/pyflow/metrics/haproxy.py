@@ -12,14 +12,18 @@ from pyflow.clock import SystemClock
 from pyflow.errors import DefinitionError, MetricError, PyflowError
 from pyflow.metrics._series import History, as_number, check_question, url_problems
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.url import host_problem
 from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
+from pyflow.redactor import hidden
 from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from pyflow.net.proxy import Proxy
     from pyflow.protocols import Clock, Samples
+    from pyflow.secrets import Secret
 
 __all__ = ["HAProxyStats"]
 
@@ -60,6 +64,10 @@ class HAProxyStats:
     timeout: Span = "5s"
     """Span for one question."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through to a stats page; by default none, whatever the
+    environment says."""
+
     clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
     """What tells the instant of a reading."""
 
@@ -72,8 +80,12 @@ class HAProxyStats:
             *_address_problems(self.address),
             *text_problems("backend", self.backend or ""),
             *span_problems("timeout", self.timeout),
+            *proxy_problems(self.proxy),
         ]
+        if self.proxy is not None and "://" not in str(self.address):
+            problems.append("proxy= goes with the URL of a stats page; a socket is reached without")
         refuse("HAProxyStats", problems)
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
         self._history.append(History(self.clock))
 
     def __repr__(self) -> str:
@@ -157,12 +169,15 @@ class HAProxyStats:
     async def _page(self, query: str) -> str:
         url = self.address.removesuffix(";csv") + ";csv"
         try:
-            answer = await request("GET", url, timeout=self.timeout, max_bytes=BYTES_MAX)
+            answer = await request(
+                "GET", url, timeout=self.timeout, max_bytes=BYTES_MAX, proxy=self.proxy
+            )
             text = answer.text
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         if answer.status != 200:
-            raise MetricError(repr(self), query, f"it answered {answer.status} {one_line(text)}")
+            said = one_line(hidden(text, (as_proxy(self.proxy),)))
+            raise MetricError(repr(self), query, f"it answered {answer.status} {said}")
         return text
 
 

@@ -21,6 +21,7 @@ from pyflow.metrics._series import (
     web_problems,
 )
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import one_line, refuse, span_problems, text_problems, unknown
 from pyflow.protocols import Clock, Reading
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.protocols import Samples
+    from pyflow.secrets import Secret
 
 __all__ = ["Prometheus"]
 
@@ -78,6 +81,9 @@ class Prometheus:
     ssl_context: ssl.SSLContext | None = None
     """How to speak TLS, for a private CA; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
     """What tells the end of a window that nobody names."""
 
@@ -86,8 +92,10 @@ class Prometheus:
             *web_problems(self.url, self.headers),
             *span_problems("step", self.step),
             *span_problems("timeout", self.timeout),
+            *proxy_problems(self.proxy),
         ]
         refuse("Prometheus", problems)
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
         if seconds(self.step) < 0.001:
             refuse("Prometheus", [f"step={self.step!r} must be a millisecond or more"])
         if self.headers is not None:
@@ -175,6 +183,7 @@ class Prometheus:
                 timeout=self.timeout,
                 max_bytes=BODY_BYTES_MAX,
                 ssl_context=self.ssl_context,
+                proxy=self.proxy,
             )
             return self._understood(query, response)
         except MetricError:
@@ -189,7 +198,7 @@ class Prometheus:
             body = None
         if isinstance(body, dict) and cast("dict[str, Any]", body).get("status") == "success":
             return cast("dict[str, Any]", body)
-        sent = (self.headers or {}).values()
+        sent = (*(self.headers or {}).values(), as_proxy(self.proxy))
         if isinstance(body, dict) and "error" in body:
             said = cast("dict[str, Any]", body)
             reason = (

@@ -19,6 +19,7 @@ from pyflow.metrics._series import (
     web_problems,
 )
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import one_line, refuse, span_problems, text_problems
 from pyflow.redactor import hidden
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
     from pyflow.protocols import Clock, Samples
+    from pyflow.secrets import Secret
     from pyflow.spans import Span
 
 __all__ = ["Web"]
@@ -73,6 +76,9 @@ class Web:
     ssl_context: ssl.SSLContext | None = None
     """How to speak TLS, for a private CA; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
     """What tells the present."""
 
@@ -87,10 +93,12 @@ class Web:
             *text_problems("points", self.points),
             *text_problems("at", self.at),
             *span_problems("timeout", self.timeout),
+            *proxy_problems(self.proxy),
         ]
         if (self.points is None) != (self.at is None):
             problems.append("points= and at= go together: a list, and the instant of each of it")
         refuse("Web", problems)
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
         if self.headers is not None:
             object.__setattr__(self, "headers", dict(self.headers))
         self._history.append(History(self.clock))
@@ -151,10 +159,13 @@ class Web:
                 headers=self.headers,
                 timeout=self.timeout,
                 ssl_context=self.ssl_context,
+                proxy=self.proxy,
             )
             if answer.status == 200:
                 return answer.json()
-            reason = f"it answered {answer.status} {one_line(hidden(answer.text, (self.headers or {}).values()))}".rstrip()
+            sent = (*(self.headers or {}).values(), as_proxy(self.proxy))
+            said = one_line(hidden(answer.text, sent))
+            reason = f"it answered {answer.status} {said}".rstrip()
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         raise MetricError(repr(self), query, reason)

@@ -8,24 +8,27 @@ ways is refused.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pyflow.errors import HTTPError, Phase, shown
 from pyflow.net.headers import Headers, is_header
 from pyflow.net.response import Response
+from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from pyflow.net.url import Target
 
-__all__ = ["LINE_BYTES_MAX", "Answer", "Progress"]
+__all__ = ["LINE_BYTES_MAX", "Answer", "Head", "Progress"]
 
 LINE_BYTES_MAX = 16_384
 HEAD_BYTES_MAX = 65_536
 HEAD_LINES_MAX = 512
 """How many lines of headers and trailers are read: a line takes longer than its bytes."""
 INTERIM_MAX = 16
+QUOTED_CHARS_MAX = 60
 
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: (.*))?")
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
@@ -38,32 +41,45 @@ class Progress:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.phase: Phase = "connect"
+        self.secrets: Iterable[object] = ()
+        """What is masked in whatever the other end says."""
 
-    def failure(self, reason: str) -> HTTPError:
+    def failure(self, reason: str, *, final: bool = False) -> HTTPError:
         """Return the error of a request that ends here."""
-        return HTTPError(str(self.target), self.phase, reason)
+        return HTTPError(str(self.target), self.phase, reason, final=final)
+
+    def quoted(self, said: str) -> str:
+        """Return the beginning of what the other end said, which may be what it was sent."""
+        return shown(hidden(said, self.secrets)[:QUOTED_CHARS_MAX])
 
 
-class Answer:
-    """One answer on its way in; *progress* learns how far it came.
+class Lines(Protocol):
+    """**Protocol:** what lines are read from, such as an `asyncio.StreamReader`."""
+
+    async def readuntil(self, separator: bytes = ..., /) -> bytes:
+        """Return what comes up to and with *separator*."""
+        ...
+
+
+class Head:
+    """The head of one answer on its way in.
 
     *reader* must hold lines of up to `LINE_BYTES_MAX`. What it raises, such as
     `asyncio.IncompleteReadError`, passes through.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, progress: Progress) -> None:
-        self.reader = reader
+    def __init__(self, reader: Lines, progress: Progress) -> None:
         self.progress = progress
-        self.head_bytes = 0
-        self.head_lines = 0
+        self._lines = reader
+        self._bytes = 0
+        self._count = 0
 
-    async def read(self, method: str, max_bytes: int) -> Response:
-        """Return the whole answer to a request by *method*.
+    async def read_head(self) -> tuple[int, str, Headers]:
+        """Return status, reason and headers, after any interim answers.
 
         Raises:
             HTTPError: It is not HTTP, or larger than it may be.
         """
-        self.progress.phase = "headers"
         status, reason = await self._status_line()
         headers = await self._header_lines()
         for _ in range(INTERIM_MAX):
@@ -75,18 +91,14 @@ class Answer:
             headers = await self._header_lines()
         else:
             self._refuse(f"more than {INTERIM_MAX} interim answers")
-        body = b""
-        if method != "HEAD" and status not in {204, 304}:
-            body = await self._read_body(headers, max_bytes)
-        target = self.progress.target
-        url = str(target) if target.is_secret else target.origin + target.path
-        return Response(status, reason, headers, body, url)
+        return status, reason, headers
 
     async def _status_line(self) -> tuple[int, str]:
         line = await self._head_line()
         found = STATUS_LINE.fullmatch(line)
         if found is None:
-            self._refuse(f"{shown(line[:60])} is not the beginning of an HTTP/1 answer")
+            said = self.progress.quoted(line.decode("latin-1"))
+            self._refuse(f"{said} is not the beginning of an HTTP/1 answer")
         return int(found[1]), (found[2] or b"").decode("latin-1").strip()
 
     async def _header_lines(self) -> Headers:
@@ -95,27 +107,55 @@ class Answer:
             name, colon, value = line.decode("latin-1").partition(":")
             value = value.strip(" \t")
             if not colon or not is_header(name, value):
-                self._refuse(f"{shown(name[:60])} is not the name of a well-formed header")
+                said = self.progress.quoted(name)
+                self._refuse(f"{said} is not the name of a well-formed header")
             pairs.append((name, value))
         return Headers(pairs)
 
     async def _head_line(self) -> bytes:
         line = await self._line()
-        self.head_bytes += len(line) + 2
-        if self.head_bytes > HEAD_BYTES_MAX:
+        self._bytes += len(line) + 2
+        if self._bytes > HEAD_BYTES_MAX:
             self._refuse(f"the headers are larger than {HEAD_BYTES_MAX} bytes")
-        self.head_lines += 1
-        if self.head_lines > HEAD_LINES_MAX:
+        self._count += 1
+        if self._count > HEAD_LINES_MAX:
             self._refuse(f"the headers have more than {HEAD_LINES_MAX} lines")
         return line
 
     async def _line(self) -> bytes:
-        return (await self.reader.readuntil(b"\n"))[:-1].removesuffix(b"\r")
+        return (await self._lines.readuntil(b"\n"))[:-1].removesuffix(b"\r")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise self.progress.failure(reason)
+
+
+class Answer(Head):
+    """One answer on its way in; *progress* learns how far it came."""
+
+    def __init__(self, reader: asyncio.StreamReader, progress: Progress) -> None:
+        super().__init__(reader, progress)
+        self.reader = reader
+
+    async def read(self, method: str, max_bytes: int) -> Response:
+        """Return the whole answer to a request by *method*.
+
+        Raises:
+            HTTPError: It is not HTTP, or larger than it may be.
+        """
+        self.progress.phase = "headers"
+        status, reason, headers = await self.read_head()
+        body = b""
+        if method != "HEAD" and status not in {204, 304}:
+            body = await self._read_body(headers, max_bytes)
+        target = self.progress.target
+        url = str(target) if target.is_secret else target.origin + target.path
+        return Response(status, reason, headers, body, url)
 
     async def _read_body(self, headers: Headers, limit: int) -> bytes:
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
         if coding is not None and (coding.lower() != "chunked" or length is not None):
-            self._refuse(f"cannot tell where a body with transfer encoding {shown(coding)} ends")
+            said = self.progress.quoted(coding)
+            self._refuse(f"cannot tell where a body with transfer encoding {said} ends")
         size = None if length is None else self._content_length(length)
         self.progress.phase = "body"
         if coding is not None:
@@ -129,7 +169,7 @@ class Answer:
         values = {part.strip() for part in text.split(",")}
         value = values.pop()
         if values or not LENGTH.fullmatch(value):
-            self._refuse(f"{shown(text)} is not the length of a body")
+            self._refuse(f"{self.progress.quoted(text)} is not the length of a body")
         return int(value)
 
     async def _chunks(self, limit: int) -> bytes:
@@ -146,7 +186,8 @@ class Answer:
     def _chunk_size(self, line: bytes) -> int:
         found = CHUNK_LINE.fullmatch(line)
         if found is None:
-            self._refuse(f"{shown(line[:60])} is not the size of a chunk")
+            said = self.progress.quoted(line.decode("latin-1"))
+            self._refuse(f"{said} is not the size of a chunk")
         return int(found[1], 16)
 
     async def _until_closed(self, limit: int) -> bytes:
@@ -159,6 +200,3 @@ class Answer:
     def _check_size(self, size: int, limit: int) -> None:
         if size > limit:
             self._refuse(f"the body is larger than max_bytes={limit}")
-
-    def _refuse(self, reason: str) -> NoReturn:
-        raise self.progress.failure(reason)

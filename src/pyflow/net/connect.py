@@ -14,7 +14,7 @@ from typing import Any
 
 from pyflow.net.url import is_numeric
 
-__all__ = ["connect", "open_streams"]
+__all__ = ["connect", "open_streams", "refuse_private", "words_of"]
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -102,6 +102,26 @@ async def _dial(family: socket.AddressFamily, address: Any, deadline: float) -> 
         sock.close()
         raise
     return sock
+
+
+def words_of(error: OSError) -> str:
+    """Return what went wrong with a connection, in words."""
+    if isinstance(error, socket.gaierror):
+        return f"the name was not found: {error.strerror}"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def refuse_private(host: str) -> None:
+    """Refuse *host*, which somebody else will look up, as far as its name alone tells.
+
+    Raises:
+        PermissionError: It is an address that is not public, or a name of this machine.
+    """
+    name = host.rstrip(".")
+    if is_numeric(host):
+        _refuse_private(host, [name])
+    elif name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
+        _refuse_private(host, ["127.0.0.1"])
 
 
 def _refuse_private(host: str, addresses: list[str]) -> None:

@@ -17,8 +17,8 @@ from pyflow.redaction import Revealable
 __all__ = ["HeaderValue", "Headers", "Revealable", "header_problems", "is_header"]
 
 OURS = frozenset(
-    {"accept-encoding", "connection", "content-length", "expect", "keep-alive", "te", "trailer"}
-    | {"transfer-encoding", "upgrade"}
+    {"accept-encoding", "connection", "content-length", "expect", "keep-alive"}
+    | {"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")

@@ -3,8 +3,8 @@
 `urllib` follows redirects to other hosts with the credentials in hand, opens
 ``file:``, obeys proxy variables, and its timeout starts anew with every byte.
 This client does none of that: one deadline spans name lookup, connection,
-TLS, headers and body; headers and body have a limit; and only http and https
-are spoken. Each request has a connection of its own.
+proxy, TLS, headers and body; headers and body have a limit; and only http and
+https are spoken. Each request has a connection of its own.
 
 Compressed answers are not asked for. One that comes anyway is handed over as
 it is in `Response.body`, while `Response.text` and `Response.json` refuse it,
@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from pyflow.errors import DefinitionError, shown
 from pyflow.net.answer import LINE_BYTES_MAX, Answer, Progress
-from pyflow.net.connect import connect, open_streams
+from pyflow.net.connect import connect, open_streams, refuse_private, words_of
 from pyflow.net.headers import Revealable, header_problems
+from pyflow.net.proxy import as_proxy
+from pyflow.net.tunnel import refuse_credentials, through
 from pyflow.net.url import parse_url
 from pyflow.spans import Span, seconds
 
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Gate, Proxy
     from pyflow.net.response import Response
     from pyflow.net.url import Target
+    from pyflow.secrets import Secret
 
 __all__ = ["request"]
 
@@ -52,6 +55,7 @@ class _Call:
     max_bytes: int
     allow_private: bool
     ssl_context: ssl.SSLContext | None
+    proxy: Proxy | None
     deadline: float
 
 
@@ -66,10 +70,12 @@ async def request(
     follow_redirects: int = 0,
     allow_private: bool = True,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: Proxy | Secret | str | None = None,
 ) -> Response:
     """Send one request and return the whole answer, whatever its status.
 
-    Nothing is tried twice. No proxy variable, netrc or cookie is looked at.
+    Nothing is tried twice. No netrc or cookie is looked at, and no proxy
+    variable unless *proxy* is ``"environment"``.
 
     Args:
         method: In capitals, such as ``"GET"``.
@@ -79,19 +85,23 @@ async def request(
         headers: Added to ours. A value may be a `Secret`; it is revealed as it
             is sent, and no error repeats a value.
         body: Sent with its Content-Length.
-        timeout: Span for all of it, from name lookup to the last byte.
+        timeout: Span for all of it, from name lookup to the last byte, a proxy's part included.
         max_bytes: The largest body that is taken. Headers may have 64 KiB.
         follow_redirects: How many redirects of a GET or HEAD to follow, within
             the same scheme, host and port; 0 hands a redirect over as it is.
         allow_private: Whether the host may resolve to an address that is not
             public. The address that was checked is the one connected to.
+            With a proxy, which looks the name up, it is a host that is written
+            as an address, or is this machine by name, that is checked; the
+            proxy itself may be anywhere.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none.
 
     Raises:
         DefinitionError: An argument cannot be used; nothing was connected.
         HTTPError: There is no usable answer; its `phase` says how far the
             request came.
-        SecretError: A header's secret cannot be fetched.
+        SecretError: A secret, of a header or the proxy, cannot be fetched.
     """
     problems = _problems(method, headers, body, max_bytes, follow_redirects)
     if problems:
@@ -99,7 +109,9 @@ async def request(
     timeout_s = seconds(timeout, what="request(timeout=)")
     progress = Progress(await _target(url))
     deadline = asyncio.get_running_loop().time() + timeout_s
-    call = _Call(method, headers or {}, body, max_bytes, allow_private, ssl_context, deadline)
+    via = as_proxy(proxy)
+    call = _Call(method, headers or {}, body, max_bytes, allow_private, ssl_context, via, deadline)
+    progress.secrets = (*call.headers.values(), via)
     try:
         async with asyncio.timeout_at(deadline):
             return await _follow(call, progress, follow_redirects)
@@ -110,7 +122,8 @@ async def request(
     except asyncio.LimitOverrunError as error:
         raise progress.failure(f"a line is longer than {LINE_BYTES_MAX} bytes") from error
     except OSError as error:
-        raise progress.failure(_words(error)) from error
+        final = isinstance(error, PermissionError)
+        raise progress.failure(words_of(error), final=final) from error
 
 
 async def _target(url: str | Revealable) -> Target:
@@ -151,10 +164,16 @@ def _redirected(progress: Progress, location: str) -> Target:
 async def _once(call: _Call, progress: Progress) -> Response:
     progress.phase = "connect"
     target = progress.target
-    head = _head(call, target, await _revealed(call.headers))
-    sock = await connect(
-        target.host, target.port, deadline=call.deadline, allow_private=call.allow_private
-    )
+    gate = await call.proxy.gate(target) if call.proxy is not None else None
+    head = _head(call, target, await _revealed(call.headers), gate)
+    if gate is None:
+        sock = await connect(
+            target.host, target.port, deadline=call.deadline, allow_private=call.allow_private
+        )
+    else:
+        if not call.allow_private:
+            refuse_private(target.host)
+        sock = await through(gate, progress, deadline=call.deadline)
     tls_host = None
     if target.scheme == "https":
         progress.phase, tls_host = "tls", target.host
@@ -165,7 +184,10 @@ async def _once(call: _Call, progress: Progress) -> Response:
         progress.phase = "send"
         writer.write(head + (call.body or b""))
         await writer.drain()
-        return await Answer(reader, progress).read(call.method, call.max_bytes)
+        response = await Answer(reader, progress).read(call.method, call.max_bytes)
+        if gate is not None and target.scheme == "http":
+            refuse_credentials(response.status, gate, progress)
+        return response
     finally:
         writer.transport.abort()
 
@@ -202,18 +224,16 @@ async def _revealed(headers: Mapping[str, HeaderValue]) -> dict[str, str]:
     return plain
 
 
-def _head(call: _Call, target: Target, plain: dict[str, str]) -> bytes:
+def _head(call: _Call, target: Target, plain: dict[str, str], gate: Gate | None) -> bytes:
     named = {name.lower() for name in plain}
     lines = {"Host": target.authority, "User-Agent": "pyflow", "Accept": "*/*"}
     lines = {name: value for name, value in lines.items() if name.lower() not in named} | plain
     lines |= {"Accept-Encoding": "identity", "Connection": "close"}
     if call.body is not None or call.method in {"PATCH", "POST", "PUT"}:
         lines["Content-Length"] = str(len(call.body or b""))
+    place = target.path
+    if gate is not None and target.scheme == "http":
+        place = target.origin + place  # RFC 9112, section 3.2.2
+        lines |= gate.headers
     text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"{call.method} {target.path} HTTP/1.1\r\n{text}\r\n".encode("latin-1")
-
-
-def _words(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"the name was not found: {error.strerror}"
-    return error.strerror or str(error) or type(error).__name__
+    return f"{call.method} {place} HTTP/1.1\r\n{text}\r\n".encode("latin-1")

@@ -7,13 +7,15 @@ says is masked before it goes anywhere: some echo what they were sent.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyflow.errors import DefinitionError, HTTPError, SecretError
 from pyflow.messages import Attempt, Delivery, rejected, retrying, unknown
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.retry_after import retry_after_s
 from pyflow.net.url import parse_url
+from pyflow.notifiers._checks import flag_problems
 from pyflow.notifiers._text import line_of
 from pyflow.redactor import hidden
 from pyflow.secrets import Secret
@@ -23,24 +25,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
 
-__all__ = ["answered", "encoded", "json_of", "kept", "post", "said_by", "url_problems"]
+__all__ = [
+    "answered",
+    "encoded",
+    "json_of",
+    "kept",
+    "post",
+    "said_by",
+    "url_problems",
+    "way_problems",
+]
 
 ANSWER_BYTES_MAX = 65_536
 TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-NOTHING_SENT = ("connect", "tls")
+
+
+class Way(Protocol):
+    """**Protocol:** what a notifier knows of the way to its service."""
+
+    @property
+    def allow_private(self) -> bool:
+        """Whether the host may have an address that is not public."""
+        ...
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """How to speak TLS."""
+        ...
+
+    @property
+    def proxy(self) -> Proxy | Secret | str | None:
+        """What to go through."""
+        ...
 
 
 async def post(
     url: Secret | str,
     body: bytes,
     *,
+    way: Way,
     headers: Mapping[str, HeaderValue],
     judge: Callable[[Response], Delivery],
     attempt: Attempt,
-    allow_private: bool,
-    ssl_context: ssl.SSLContext | None,
     secrets: tuple[Secret, ...] = (),
 ) -> Delivery:
     """Send *body* once, and return what came of it; nothing is raised for trouble on the way.
@@ -48,11 +77,10 @@ async def post(
     Args:
         url: Where to; a `Secret` is never shown.
         body: What is sent.
+        way: How it gets there, as the notifier was told.
         headers: Sent along.
         judge: Says what a 2xx answer means; the others are judged by `answered`.
         attempt: How long it may take.
-        allow_private: Whether the host may have an address that is not public.
-        ssl_context: How to speak TLS.
         secrets: Masked in what the service says, besides *url*.
     """
     try:
@@ -63,21 +91,23 @@ async def post(
             body=body,
             timeout=attempt.timeout_s,
             max_bytes=ANSWER_BYTES_MAX,
-            allow_private=allow_private,
-            ssl_context=ssl_context,
+            allow_private=way.allow_private,
+            ssl_context=way.ssl_context,
+            proxy=way.proxy,
         )
         found = judge(response) if 200 <= response.status < 300 else answered(response, attempt)
     except HTTPError as error:
-        sent = error.phase not in NOTHING_SENT
-        words = f"{error}; it may have arrived" if sent else str(error)
-        found = unknown(words) if sent else retrying(words)
-        if isinstance(error.__cause__, PermissionError):
+        if error.final:
             found = rejected(str(error))
+        elif error.sent:
+            found = unknown(f"{error}; it may have arrived")
+        else:
+            found = retrying(str(error))
     except SecretError as error:  # whoever keeps it may be back soon
         found = retrying(str(error))
     except DefinitionError as error:
         found = rejected(str(error))
-    return _masked(found, (*secrets, url, *headers.values()))
+    return _masked(found, (*secrets, url, *headers.values(), as_proxy(way.proxy)))
 
 
 def answered(response: Response, attempt: Attempt) -> Delivery:
@@ -136,6 +166,11 @@ def url_problems(url: object, *, name: str = "url") -> list[str]:
     except DefinitionError as error:
         return [f"{name}=: {error}"]
     return []
+
+
+def way_problems(way: Way) -> list[str]:
+    """Return what is wrong with what a notifier was told of the way to its service."""
+    return [*flag_problems("allow_private", way.allow_private), *proxy_problems(way.proxy)]
 
 
 def _masked(delivery: Delivery, secrets: tuple[object, ...]) -> Delivery:

@@ -17,20 +17,21 @@ from pyflow.messages import (
     retrying,
     unknown,
 )
+from pyflow.net.proxy import as_proxy
 from pyflow.notifiers._checks import (
     as_secret,
-    flag_problems,
     refuse,
     secret_problems,
     text_problems,
 )
-from pyflow.notifiers._http import encoded, json_of, post, said_by, url_problems
+from pyflow.notifiers._http import encoded, json_of, post, said_by, url_problems, way_problems
 from pyflow.notifiers._text import cut, line_of, plain
 
 if TYPE_CHECKING:
     import ssl
 
     from pyflow.messages import Message
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.secrets import Secret
 
@@ -74,15 +75,19 @@ class PagerDuty:
     ssl_context: ssl.SSLContext | None = field(default=None, hash=False)
     """How to speak TLS; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     def __post_init__(self) -> None:
         problems = [
             *secret_problems("routing_key", self.routing_key),
             *text_problems("source", self.source),
             *url_problems(self.base_url, name="base_url"),
-            *flag_problems("allow_private", self.allow_private),
+            *way_problems(self),
         ]
         refuse("PagerDuty", problems)
         object.__setattr__(self, "routing_key", as_secret(self.routing_key))
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
 
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
         """Send the event that *message* comes to, if there is one."""
@@ -112,11 +117,10 @@ class PagerDuty:
         return await post(
             self.base_url.rstrip("/") + path,
             encoded({"routing_key": plain_key, **event}),
+            way=self,
             headers={"Content-Type": "application/json"},
             judge=_judged,
             attempt=attempt,
-            allow_private=self.allow_private,
-            ssl_context=self.ssl_context,
             secrets=(key,),
         )
 

@@ -6,15 +6,15 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, rejected, retrying, unknown
+from pyflow.net.proxy import as_proxy
 from pyflow.net.retry_after import retry_after_s
 from pyflow.notifiers._checks import (
     as_secret,
-    flag_problems,
     refuse,
     secret_problems,
     text_problems,
 )
-from pyflow.notifiers._http import encoded, json_of, kept, post, said_by, url_problems
+from pyflow.notifiers._http import encoded, json_of, kept, post, said_by, url_problems, way_problems
 from pyflow.notifiers._slack_blocks import slack_blocks, slack_text
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyflow.messages import Message
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.secrets import Secret
 
@@ -69,12 +70,16 @@ class Slack:
     ssl_context: ssl.SSLContext | None = field(default=None, hash=False)
     """How to speak TLS; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     def __post_init__(self) -> None:
         refuse("Slack", _problems(self))
         if self.url is not None:
             object.__setattr__(self, "url", kept(self.url))
         if self.token is not None:
             object.__setattr__(self, "token", as_secret(self.token))
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
 
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
         """Post *message* once."""
@@ -129,11 +134,10 @@ class Slack:
         return await post(
             url,
             encoded(payload),
+            way=self,
             headers={"Content-Type": JSON_TYPE, **headers},
             judge=judge,
             attempt=attempt,
-            allow_private=self.allow_private,
-            ssl_context=self.ssl_context,
             secrets=(as_secret(self.token),) if self.token is not None else (),
         )
 
@@ -176,7 +180,7 @@ def _judged_api(response: Response) -> Delivery:
 
 
 def _problems(slack: Slack) -> list[str]:
-    problems = flag_problems("allow_private", slack.allow_private)
+    problems = way_problems(slack)
     if (slack.url is None) == (slack.token is None):
         problems.append("give either url=, of an incoming webhook, or token= and channel=")
     elif slack.url is not None:

@@ -6,14 +6,16 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyflow.messages import FIRST, Attempt, Delivery, rejected, unknown
-from pyflow.notifiers._checks import flag_problems, refuse
-from pyflow.notifiers._http import encoded, kept, post, said_by, url_problems
+from pyflow.net.proxy import as_proxy
+from pyflow.notifiers._checks import refuse
+from pyflow.notifiers._http import encoded, kept, post, said_by, url_problems, way_problems
 from pyflow.notifiers._text import cut, line_of, plain
 
 if TYPE_CHECKING:
     import ssl
 
     from pyflow.messages import Message
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.secrets import Secret
 
@@ -55,21 +57,24 @@ class Teams:
     ssl_context: ssl.SSLContext | None = field(default=None, hash=False)
     """How to speak TLS; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     def __post_init__(self) -> None:
-        problems = [*url_problems(self.url), *flag_problems("allow_private", self.allow_private)]
+        problems = [*url_problems(self.url), *way_problems(self)]
         refuse("Teams", problems)
         object.__setattr__(self, "url", kept(self.url))
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
 
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
         """Post *message* once."""
         return await post(
             self.url,
             encoded(teams_payload(message)),
+            way=self,
             headers={"Content-Type": "application/json; charset=utf-8"},
             judge=_judged,
             attempt=attempt,
-            allow_private=self.allow_private,
-            ssl_context=self.ssl_context,
         )
 
     def __repr__(self) -> str:

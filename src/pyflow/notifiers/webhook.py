@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pyflow.errors import DefinitionError, SecretError, shown
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, rejected, retrying
 from pyflow.net.headers import header_problems
+from pyflow.net.proxy import as_proxy
 from pyflow.notifiers._cdevents import cloud_event
 from pyflow.notifiers._checks import (
     as_secret,
-    flag_problems,
     refuse,
     secret_problems,
     text_problems,
 )
-from pyflow.notifiers._http import encoded, kept, post, said_by, url_problems
+from pyflow.notifiers._http import encoded, kept, post, said_by, url_problems, way_problems
 from pyflow.notifiers._text import cut, plain
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pyflow.messages import Message
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.secrets import Secret
 
@@ -83,11 +84,15 @@ class Webhook:
     ssl_context: ssl.SSLContext | None = field(default=None, hash=False)
     """How to speak TLS; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     def __post_init__(self) -> None:
         refuse("Webhook", _problems(self))
         object.__setattr__(self, "url", kept(self.url))
         object.__setattr__(self, "secrets", tuple(as_secret(key) for key in self.secrets))
         object.__setattr__(self, "headers", dict(self.headers))
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
 
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
         """Post *message* once."""
@@ -106,11 +111,10 @@ class Webhook:
         return await post(
             self.url,
             data,
+            way=self,
             headers={**self.headers, "Content-Type": f"{kind}; charset=utf-8", **signed},
             judge=_judged,
             attempt=attempt,
-            allow_private=self.allow_private,
-            ssl_context=self.ssl_context,
             secrets=keys,
         )
 
@@ -190,7 +194,7 @@ def _problems(webhook: Webhook) -> list[str]:
         *url_problems(webhook.url),
         *header_problems(webhook.headers),
         *text_problems("source", webhook.source),
-        *flag_problems("allow_private", webhook.allow_private),
+        *way_problems(webhook),
     ]
     if webhook.format not in ("json", "cdevents"):
         problems.append(f'format={shown(webhook.format)} must be "json" or "cdevents"')

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from pyflow.errors import DefinitionError, HTTPError, PyflowError, shown
 from pyflow.net.headers import HeaderValue, header_problems
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.url import parse_url
 from pyflow.probes._checks import excerpt, refuse, span_problems, text_problems, unknown
 from pyflow.protocols import Reading
@@ -17,7 +18,9 @@ from pyflow.redactor import hidden
 if TYPE_CHECKING:
     import ssl
 
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
+    from pyflow.secrets import Secret
     from pyflow.spans import Span
 
 __all__ = ["HTTP"]
@@ -39,8 +42,12 @@ class HTTP:
     | name not found, no route | unknown | nothing was asked |
     | TLS fails | unknown | our roots or our clock may be what is wrong |
     | not HTTP, or more than 1 MiB | unknown | there is no whole answer to judge |
+    | the proxy fails or refuses | unknown | the service was not asked |
 
-    Redirects are not followed: ask the URL that answers.
+    Redirects are not followed: ask the URL that answers. Of an http URL, a
+    proxy answers in the place of a service that it cannot reach, mostly with
+    502 or 503, and nothing tells the two apart; of an https URL, the reading
+    is unknown then.
     """
 
     url: str
@@ -63,6 +70,9 @@ class HTTP:
     ssl_context: ssl.SSLContext | None = None
     """How to speak TLS, for a private CA; by default with the system's roots."""
 
+    proxy: Proxy | Secret | str | None = None
+    """A `Proxy`, or its URL, to go through; by default none, whatever the environment says."""
+
     def __post_init__(self) -> None:
         problems = [
             *_url_problems(self.url),
@@ -70,8 +80,10 @@ class HTTP:
             *text_problems("contains", self.contains),
             *span_problems("timeout", self.timeout),
             *header_problems(self.headers),
+            *proxy_problems(self.proxy),
         ]
         refuse("HTTP", problems)
+        object.__setattr__(self, "proxy", as_proxy(self.proxy))
         if self.headers is not None:
             object.__setattr__(self, "headers", dict(self.headers))
 
@@ -85,12 +97,15 @@ class HTTP:
                 headers=self.headers,
                 timeout=self.timeout,
                 ssl_context=self.ssl_context,
+                proxy=self.proxy,
             )
             return self._judged(response, {"url": place, "status": response.status})
         except HTTPError as error:
             evidence = {"url": place, "phase": error.phase, "error": error.reason}
             refused = isinstance(error.__cause__, ConnectionRefusedError)
-            return Reading("unhealthy" if refused else "unknown", evidence)
+            if refused and error.phase == "connect":
+                return Reading("unhealthy", evidence)
+            return Reading("unknown", evidence)
         except PyflowError as error:
             return unknown(error, url=place)
 
@@ -101,7 +116,7 @@ class HTTP:
             return unknown(f"status= raised {shown(error)}", **evidence)
         if expected and (self.contains is None or self.contains in response.text):
             return Reading("healthy", evidence)
-        sent = (self.headers or {}).values()
+        sent = (*(self.headers or {}).values(), as_proxy(self.proxy))
         evidence["expected"] = shown(self.contains if expected else self.status)
         if "location" in response.headers:
             evidence["location"] = excerpt(
@@ -118,6 +133,8 @@ class HTTP:
         parts.append(f"timeout={self.timeout!r}")
         if self.headers:
             parts.append(f"headers={dict.fromkeys(self.headers, '***')}")
+        if self.proxy is not None:
+            parts.append(f"proxy={self.proxy!r}")
         return f"HTTP({', '.join(parts)})"
 
 

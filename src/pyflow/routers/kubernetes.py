@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pyflow.errors import DefinitionError, HTTPError, RouterError, shown
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy
+from pyflow.redactor import hidden
 from pyflow.routers._weights import checked, percentages, whole
 from pyflow.spans import Span, seconds
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyflow.net.headers import HeaderValue
+    from pyflow.net.proxy import Proxy
+    from pyflow.secrets import Secret
 
 __all__ = ["GatewayRoute", "KubernetesAPI", "ServiceSelector"]
 
@@ -46,6 +50,8 @@ class KubernetesAPI:
             for it at every request, because such tokens change.
         ca_file: The certificates that it is known by; the system's unless given.
         timeout: How long one request may take.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
     """
 
     def __init__(
@@ -55,7 +61,9 @@ class KubernetesAPI:
         token: HeaderValue | Callable[[], str] | None = None,
         ca_file: str | Path | None = None,
         timeout: Span = "10s",
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
+        self._proxy = as_proxy(proxy)
         self._url = url.rstrip("/")
         self._token = token
         self._context = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
@@ -109,6 +117,7 @@ class KubernetesAPI:
                 body=body,
                 timeout=self._timeout_s,
                 ssl_context=self._context,
+                proxy=self._proxy,
             )
             found: object = answer.json()
         except HTTPError as error:
@@ -117,7 +126,8 @@ class KubernetesAPI:
             return None
         if not isinstance(found, dict) or answer.status >= 300:
             said = cast("Object", found).get("message") if isinstance(found, dict) else answer.text
-            raise RouterError(service, f"{method} {path} gave {answer.status}: {shown(said)}")
+            said = shown(hidden(str(said), (self._token, self._proxy)))
+            raise RouterError(service, f"{method} {path} gave {answer.status}: {said}")
         return cast("Object", found)
 
     async def _bearer(self) -> str:

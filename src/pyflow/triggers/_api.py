@@ -14,20 +14,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlencode
 
-from pyflow.errors import HTTPError, PyflowError
+from pyflow.errors import DefinitionError, HTTPError, PyflowError
 from pyflow.net.http import request
 from pyflow.net.retry_after import retry_after_s
 from pyflow.net.url import parse_url
 from pyflow.notifiers._text import line_of
-from pyflow.secrets import Redactor, Secret
+from pyflow.redactor import Redactor, hidden
 from pyflow.tracing import headers as trace_headers
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from pyflow.net.proxy import Proxy
     from pyflow.net.response import Response
     from pyflow.protocols import Clock
+    from pyflow.secrets import Secret
 
 __all__ = ["Api", "Said", "Scheme", "Trouble", "web_url"]
 
@@ -35,18 +37,22 @@ ANSWER_BYTES_MAX = 8 * 1_048_576
 LIMIT_WAIT_S = 60.0
 """How long to wait after a rate limit that does not say, as GitHub asks for."""
 TIMEOUT_S_MIN = 0.001
-NOTHING_SENT = ("connect", "tls")
 
 Scheme = Literal["bearer", "private-token", "basic"]
 """How a token is shown to a service."""
 
 
 class Trouble(Exception):
-    """No answer came. `sent` says whether the request may have arrived all the same."""
+    """No answer came.
 
-    def __init__(self, reason: str, *, sent: bool) -> None:
+    `sent` says whether the request may have arrived all the same, and `final`
+    whether to ask again would not help.
+    """
+
+    def __init__(self, reason: str, *, sent: bool, final: bool = False) -> None:
         self.reason = reason
         self.sent = sent
+        self.final = final
         super().__init__(reason)
 
 
@@ -94,6 +100,7 @@ class Api:
         timeout_s: For one request, in seconds.
         clock: For rate limits that name an instant.
         ssl_context: How to speak TLS.
+        proxy: What to go through.
     """
 
     def __init__(
@@ -107,9 +114,11 @@ class Api:
         timeout_s: float,
         clock: Clock,
         ssl_context: ssl.SSLContext | None,
+        proxy: Proxy | None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
+        self.proxy = proxy
         self._ssl_context = ssl_context
         self._token = token
         self._scheme: Scheme = scheme
@@ -184,11 +193,13 @@ class Api:
                 timeout=max(TIMEOUT_S_MIN, until - asyncio.get_running_loop().time()),
                 max_bytes=ANSWER_BYTES_MAX,
                 ssl_context=context,
+                proxy=self.proxy,
             )
         except HTTPError as error:
-            raise Trouble(str(error), sent=error.phase not in NOTHING_SENT) from error
-        except PyflowError as error:  # a token that cannot be sent
-            raise Trouble(str(error), sent=False) from error
+            raise Trouble(str(error), sent=error.sent, final=error.final) from error
+        except PyflowError as error:  # a token that cannot be sent, or a proxy that is none
+            final = isinstance(error, DefinitionError)
+            raise Trouble(str(error), sent=False, final=final) from error
 
     async def tls(self) -> ssl.SSLContext | None:
         """Return how to speak TLS. The system's roots take a while to read, so that is done once."""
@@ -199,8 +210,8 @@ class Api:
         return self._ssl_context
 
     def masked(self, text: str) -> str:
-        """Return *text* without the token, which some services echo."""
-        return self._redactor.redact(text) if self._redactor else text
+        """Return *text* without the token, which some services echo, and some proxies theirs."""
+        return hidden(self._redactor.redact(text), (self.proxy,))
 
     async def revealed(self, secret: Secret) -> str:
         """Return another secret's value, which is masked in answers from now on.

@@ -59,6 +59,8 @@ async def in_time(
         return error.delivery
     except Trouble as trouble:
         words = line_of(trouble.reason)
+        if trouble.final:
+            return rejected(words)
         return unknown(f"{words}; it may have arrived") if trouble.sent else retrying(words)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from pyflow.triggers._api import Trouble
     from pyflow.triggers.pipeline import Job
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "Several",
     "Start",
     "Unseen",
+    "not_seen",
+    "not_started",
 ]
 
 Handle: TypeAlias = "dict[str, str]"
@@ -91,6 +94,13 @@ class Doubt:
 Start: TypeAlias = Found | Refused | Later | Doubt
 
 
+def not_started(trouble: Trouble) -> Start:
+    """Return what comes of a start that has no answer."""
+    if trouble.sent:
+        return Doubt(trouble.reason)
+    return Refused(trouble.reason) if trouble.final else Later(trouble.reason)
+
+
 # What comes of looking for one.
 
 
@@ -147,6 +157,11 @@ class Gone:
 
 
 Look: TypeAlias = Seen | Gone | Unseen
+
+
+def not_seen(trouble: Trouble) -> Unseen:
+    """Return what comes of a look that has no answer."""
+    return Unseen(trouble.reason, final=trouble.final)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from pyflow.clock import SystemClock
 from pyflow.errors import PyflowError, shown
 from pyflow.net.http import request
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
     base_url_problems,
@@ -44,6 +45,8 @@ from pyflow.triggers._service import (
     Several,
     Start,
     Unseen,
+    not_seen,
+    not_started,
 )
 from pyflow.triggers._trigger import Given, Text, Trigger, given_problems
 from pyflow.triggers.pipeline import Job
@@ -52,6 +55,7 @@ from pyflow.triggers.watch import Watch
 if TYPE_CHECKING:
     import ssl
 
+    from pyflow.net.proxy import Proxy
     from pyflow.protocols import Clock
     from pyflow.secrets import Secret
 
@@ -95,6 +99,8 @@ class GitHubActions(Trigger):
         base_url: Where the API is, as for GitHub Enterprise Server.
         clock: What tells the present.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
 
     Raises:
         DefinitionError: An argument cannot be used.
@@ -115,12 +121,14 @@ class GitHubActions(Trigger):
         base_url: str = "https://api.github.com",
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
         given: Given = dict[str, str]() if inputs is None else inputs
         self._correlation = correlation
         problems = [
             *repository_problems(repository),
             *base_url_problems(base_url),
+            *proxy_problems(proxy),
             *token_problems("token", token),
             *given_problems("ref", ref, ref_problems),
             *given_problems("inputs", given, self._value_problems),
@@ -140,6 +148,7 @@ class GitHubActions(Trigger):
             timeout_s=watch.span_s("request_timeout"),
             clock=clock,
             ssl_context=ssl_context,
+            proxy=as_proxy(proxy),
         )
         service = _GitHub(
             api, repository, workflow, correlation=correlation, good=accept, keep_log=keep_log
@@ -182,7 +191,7 @@ class _GitHub:
             if said.status == 422 and "return_run_details" in said.words:
                 said = await self._dispatch(order, body)  # an older server; it has started nothing
         except Trouble as trouble:
-            return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
+            return not_started(trouble)
         return self._judged(said)
 
     async def _dispatch(self, order: Order, body: dict[str, Any]) -> Said:
@@ -222,7 +231,7 @@ class _GitHub:
             try:
                 said = await self._api.ask("GET", f"{path}&page={page}")
             except Trouble as trouble:
-                return Unseen(trouble.reason)
+                return not_seen(trouble)
             rows = said.rows("workflow_runs") if said.status == 200 else None
             if rows is None:
                 return _unseen(said)
@@ -252,7 +261,7 @@ class _GitHub:
                 headers={"If-None-Match": tag} if tag else {},
             )
         except Trouble as trouble:
-            return Unseen(trouble.reason)
+            return not_seen(trouble)
         if said.status == 304 and before is not None:
             return before
         if said.status == 404:
@@ -306,6 +315,7 @@ class _GitHub:
                     # What a server names may be any address; its own host is no news.
                     allow_private=urlsplit(place).hostname == urlsplit(here).hostname,
                     ssl_context=await self._api.tls(),
+                    proxy=self._api.proxy,
                 )
             return log_end(self._api.masked(answer.text)) if answer.status == 200 else ""
         except (Trouble, PyflowError, ValueError):

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from pyflow.errors import shown
 from pyflow.messages import FIRST, delivered, rejected
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.notifiers._text import line_of
 from pyflow.triggers._api import Api
 from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyflow.messages import Attempt, Delivery, Message
+    from pyflow.net.proxy import Proxy
     from pyflow.secrets import Secret
 
 __all__ = ["GitHubDeployments"]
@@ -79,6 +81,8 @@ class GitHubDeployments:
             whether the environment's tier is ``production``.
         base_url: Where the API is, as for GitHub Enterprise Server.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
 
     Raises:
         DefinitionError: An argument cannot be used.
@@ -95,6 +99,7 @@ class GitHubDeployments:
         production: bool | None = None,
         base_url: str = "https://api.github.com",
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
         problems = [
             *repository_problems(repository),
@@ -102,6 +107,7 @@ class GitHubDeployments:
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
             *base_url_problems(base_url),
+            *proxy_problems(proxy),
         ]
         if environment_url is not None:
             problems += [f"environment_{p}" for p in base_url_problems(environment_url)]
@@ -122,6 +128,7 @@ class GitHubDeployments:
             timeout_s=TIMEOUT_S,
             clock=self._clock,
             ssl_context=ssl_context,
+            proxy=as_proxy(proxy),
         )
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
     base_url_problems,
@@ -42,6 +43,8 @@ from pyflow.triggers._service import (
     Several,
     Start,
     Unseen,
+    not_seen,
+    not_started,
 )
 from pyflow.triggers._trigger import Given, Text, Trigger, given_problems
 from pyflow.triggers.pipeline import Job
@@ -50,6 +53,7 @@ from pyflow.triggers.watch import Watch
 if TYPE_CHECKING:
     import ssl
 
+    from pyflow.net.proxy import Proxy
     from pyflow.protocols import Clock
     from pyflow.secrets import Secret
 
@@ -91,6 +95,8 @@ class GitLabCI(Trigger):
         base_url: Where GitLab is, without ``/api/v4``.
         clock: What tells the present.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
 
     Raises:
         DefinitionError: An argument cannot be used.
@@ -111,12 +117,14 @@ class GitLabCI(Trigger):
         base_url: str = "https://gitlab.com",
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
         given: Given = dict[str, str]() if variables is None else variables
         self._correlation = correlation
         problems = [
             *project_problems(project),
             *base_url_problems(base_url),
+            *proxy_problems(proxy),
             *token_problems("token", token),
             *([] if trigger_token is None else token_problems("trigger_token", trigger_token)),
             *given_problems("ref", ref, ref_problems),
@@ -134,6 +142,7 @@ class GitLabCI(Trigger):
             timeout_s=watch.span_s("request_timeout"),
             clock=clock,
             ssl_context=ssl_context,
+            proxy=as_proxy(proxy),
         )
         service = _GitLab(
             api,
@@ -191,7 +200,7 @@ class _GitLab:
                 path = f"{self._project}/pipeline"
                 said = await self._api.ask("POST", path, body=body, deadline=order.deadline)
         except Trouble as trouble:
-            return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
+            return not_started(trouble)
         return _judged(said)
 
     async def _by_trigger(self, token: Secret, order: Order, variables: dict[str, str]) -> Said:
@@ -215,7 +224,7 @@ class _GitLab:
             rows = [row for row in rows if isinstance(row.get("id"), int)]
             return await self._match(order, rows)
         except Trouble as trouble:
-            return Unseen(trouble.reason)
+            return not_seen(trouble)
 
     async def _match(self, order: Order, rows: list[dict[str, Any]]) -> Find:
         for row in rows:
@@ -242,7 +251,7 @@ class _GitLab:
         try:
             said = await self._api.ask("GET", f"{self._project}/pipelines/{handle['id']}")
         except Trouble as trouble:
-            return Unseen(trouble.reason)
+            return not_seen(trouble)
         if said.status == 404:
             return Gone(f"{said.words}: the pipeline was deleted, or the token may not see it")
         status = said.get("status")

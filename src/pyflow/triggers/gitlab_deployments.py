@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from pyflow.errors import shown
 from pyflow.messages import FIRST, delivered, rejected
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api
 from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
 from pyflow.triggers._deployments import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyflow.messages import Attempt, Delivery, Message
+    from pyflow.net.proxy import Proxy
     from pyflow.secrets import Secret
 
 __all__ = ["GitLabDeployments"]
@@ -72,6 +74,8 @@ class GitLabDeployments:
         environment: What GitLab calls the environment; the run's own by default.
         base_url: Where GitLab is, without ``/api/v4``.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
 
     Raises:
         DefinitionError: An argument cannot be used.
@@ -88,6 +92,7 @@ class GitLabDeployments:
         environment: str | None = None,
         base_url: str = "https://gitlab.com",
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
         problems = [
             *project_problems(project),
@@ -95,6 +100,7 @@ class GitLabDeployments:
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
             *base_url_problems(base_url),
+            *proxy_problems(proxy),
         ]
         if commit is not None and not _is_commit(commit):
             problems.append(f"commit={shown(commit)} is no commit's hash")
@@ -115,6 +121,7 @@ class GitLabDeployments:
             timeout_s=TIMEOUT_S,
             clock=self._clock,
             ssl_context=ssl_context,
+            proxy=as_proxy(proxy),
         )
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
     base_url_problems,
@@ -43,6 +44,8 @@ from pyflow.triggers._service import (
     Several,
     Start,
     Unseen,
+    not_seen,
+    not_started,
 )
 from pyflow.triggers._trigger import Given, Trigger, given_problems
 from pyflow.triggers.watch import Watch
@@ -50,6 +53,7 @@ from pyflow.triggers.watch import Watch
 if TYPE_CHECKING:
     import ssl
 
+    from pyflow.net.proxy import Proxy
     from pyflow.protocols import Clock
     from pyflow.secrets import Secret
 
@@ -92,6 +96,8 @@ class Jenkins(Trigger):
             for long, because Jenkins forgets what has left its queue.
         clock: What tells the present.
         ssl_context: How to speak TLS; by default with the system's roots.
+        proxy: A `Proxy`, or its URL, to go through; by default none, whatever the
+            environment says.
 
     Raises:
         DefinitionError: An argument cannot be used.
@@ -111,11 +117,13 @@ class Jenkins(Trigger):
         watch: Watch | None = None,
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | Secret | str | None = None,
     ) -> None:
         given: Given = dict[str, str]() if parameters is None else parameters
         self._correlation = correlation
         problems = [
             *base_url_problems(base_url),
+            *proxy_problems(proxy),
             *path_problems("job", job, segment=SEGMENT, least=1),
             *token_problems("token", token),
             *given_problems("parameters", given, self._value_problems),
@@ -135,6 +143,7 @@ class Jenkins(Trigger):
             timeout_s=watch.span_s("request_timeout"),
             clock=clock,
             ssl_context=ssl_context,
+            proxy=as_proxy(proxy),
         )
         service = _Jenkins(api, job, correlation=correlation, good=accept, keep_log=keep_log)
         super().__init__(service, ref="", values=given, watch=watch, clock=clock)
@@ -176,7 +185,7 @@ class _Jenkins:
         try:
             said = await self._post(f"{self._job}/{call}", form, deadline=order.deadline)
         except Trouble as trouble:
-            return Doubt(trouble.reason) if trouble.sent else Later(trouble.reason)
+            return not_started(trouble)
         item = ITEM.search(said.headers.get("location", ""))
         if said.status in (201, 302, 303) and item is not None:
             return Found({"id": "", "queue": item[1], "url": self._url(f"/queue/item/{item[1]}/")})
@@ -209,7 +218,7 @@ class _Jenkins:
                 return _unseen(built)
             queued = await self._api.ask("GET", f"/queue/api/json?{_tree(ITEMS)}")
         except Trouble as trouble:
-            return Unseen(trouble.reason)
+            return not_seen(trouble)
         items = queued.rows("items") if queued.status == 200 else None
         if items is None:
             return _unseen(queued)
@@ -239,7 +248,7 @@ class _Jenkins:
                 return await self._in_queue(handle)
             return await self._built(handle)
         except Trouble as trouble:
-            return Unseen(trouble.reason)
+            return not_seen(trouble)
 
     async def _in_queue(self, handle: Handle) -> Look:
         said = await self._api.ask("GET", f"/queue/item/{handle['queue']}/api/json")

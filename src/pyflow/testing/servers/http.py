@@ -28,6 +28,7 @@ __all__ = [
     "Reset",
     "Step",
     "play",
+    "read_request",
 ]
 
 HEAD_BYTES_MAX = 65_536
@@ -181,7 +182,7 @@ class HTTPServer(Listening):
                 with self._guard:
                     self._open.discard(plain)
                     self._open.add(sock)
-            request = _read(sock)
+            request = read_request(sock)
             if request is not None:
                 with self._guard:
                     self.received.append(request)
@@ -199,7 +200,8 @@ class HTTPServer(Listening):
                 self._guard.notify_all()
 
 
-def _read(sock: socket.socket) -> Received | None:
+def read_request(sock: socket.socket) -> Received | None:
+    """Return the request that comes in on *sock*, or None where none comes whole."""
     data = bytearray()
     while b"\r\n\r\n" not in data:
         part = sock.recv(65_536)
