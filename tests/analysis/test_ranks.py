@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -98,7 +99,25 @@ class TestDifferences:
         picks = {0, 1, len(whole) // 5, len(whole) // 2, len(whole) // 2 + 9, len(whole) - 1}
 
         for rank in sorted(pick for pick in picks if pick < len(whole)):
-            assert found.selected(rank) == pytest.approx(whole[rank], rel=1e-12, abs=1e-12)
+            assert found.selected(rank) == whole[rank]
+
+    def test_rounded_away(self) -> None:
+        """Points far smaller than those they are taken from end the search as any others do."""
+
+        class Counted(Differences):
+            def _cut(self, pivot: float, *, is_closed: bool = False) -> Any:
+                assert len(self._cuts) < 100, "the search does not end"
+                return super()._cut(pivot, is_closed=is_closed)
+
+        draw = random.Random(4)
+        for _ in range(20):
+            x, y = [2.0] * 130, sorted(draw.random() * 1e-9 for _ in range(250))
+            whole = sorted(a - b for a in x for b in y)
+            found = Counted(x, y)
+
+            assert [found.selected(r) for r in (9_000, 16_249, 16_250)] == [
+                whole[r] for r in (9_000, 16_249, 16_250)
+            ]
 
     def test_median(self) -> None:
         """The shift is the middle difference, or between the two in the middle."""

@@ -26,7 +26,7 @@ from pyflow.analysis.judges.limits import (
     values_problem,
 )
 from pyflow.analysis.stats import ranks, tables
-from pyflow.analysis.stats.series import inflation, mean, neighbours, summed_up
+from pyflow.analysis.stats.series import inflation, neighbours, summed_up
 from pyflow.analysis.stats.shifts import Differences, reach, thinned
 from pyflow.analysis.verdicts import Counts, Judgement, Verdict
 from pyflow.frozen import frozen, replace
@@ -131,55 +131,78 @@ class FixedSample:
         """
         limits = sides(max_increase, max_decrease)
         one, other = checked(canary), checked(baseline)
-        if problem := values_problem(one, other):
+        if problem := values_problem(one, other) or self._shortage(len(one), len(other)):
             return problem
-        x, y = sorted(one), sorted(other)
-        samples = (len(x), len(y))
-        if min(samples) < self.min_samples:
-            reason = f"{samples[0]} and {samples[1]} points are too few; {self.min_samples} each are needed"
-            return Judgement("inconclusive", reason, "none", samples=samples)
-        alpha, beta = self.alpha / len(limits), self.beta / len(limits)
-        test = ranks.mann_whitney(x, y)
-        differences = Differences(x, y)
-        few = differences
-        if max(samples) > BOUNDED_MAX:
-            few = Differences(thinned(x, BOUNDED_MAX), thinned(y, BOUNDED_MAX))
-        centre, level = abs(median(y)), abs(mean(y))
-        shift, change = differences.median, _relative(mean(x) - mean(y), level)
-
-        def is_clear(side: Side) -> bool:
-            most = few.bound(sign=side.sign, reach=reach(*samples, beta))
-            return all(
-                side.sign * found <= side.limit + ROUNDING
-                for found in (change, _relative(most, centre))
-            )
-
-        found = Comparison(
-            limits=limits,
-            p_values=(test.p_greater, test.p_less),
-            changes=(change, _relative(shift, centre)),
-            is_clear=is_clear,
-            is_rate=False,
-        ).judged(alpha)
-        worth = 1.0 / inflation(neighbours(summed_up(one), summed_up(other)))
-        low, high = (few.bound(sign=sign, reach=reach(*samples, alpha)) for sign in (-1, 1))
-        found = replace(
-            found,
-            method=f"Mann-Whitney, {'exact' if test.is_exact else 'normal'}",
-            effect=change if math.isfinite(change) else None,
-            interval=(_finite(low, centre), _finite(high, centre)),
-            samples=samples,
-            effective_samples=(samples[0] * worth, samples[1] * worth),
-            shift=shift,
-            shift_interval=(low, high),
-            cles=test.u / (samples[0] * samples[1]),
-        )
+        samples = Samples(one, other)
+        found = samples.judged(limits, alpha=self.alpha, beta=self.beta)
         if found.verdict != "pass":
             return found
-        room = min(side.limit for side in limits) * level
-        return doubted(
-            found, strays(x, y), room, _evidence_apart, alpha=self.alpha, most=self.max_spread
+        apart = strays(samples.x, samples.y)
+        room = min(side.limit for side in limits) * samples.level
+        return doubted(found, apart, room, _evidence_apart, alpha=self.alpha, most=self.max_spread)
+
+    def _shortage(self, one: int, other: int) -> Judgement | None:
+        """Return the judgement on samples that are too small to be compared, or None."""
+        if min(one, other) >= self.min_samples:
+            return None
+        reason = f"{one} and {other} points are too few; {self.min_samples} each are needed"
+        return Judgement("inconclusive", reason, "none", samples=(one, other))
+
+
+class Samples:
+    """The values of two arms, ranked, and what is compared of them: each worked out once."""
+
+    def __init__(self, one: Sequence[float], other: Sequence[float]) -> None:
+        self.x, self.y = sorted(one), sorted(other)
+        self.sizes = (len(one), len(other))
+        arms = summed_up(one), summed_up(other)
+        self.worth = 1.0 / inflation(neighbours(*arms))
+        """What share of the points they would be if each were independent."""
+        self.centre, self.level = abs(median(self.y)), abs(arms[1].mean)
+        """Median and mean of the baseline, to which changes are relative."""
+        self.change = _relative(arms[0].mean - arms[1].mean, self.level)
+        self.test = ranks.mann_whitney(self.x, self.y)
+        self._differences = Differences(self.x, self.y)
+        self.shift = self._differences.median
+        if max(self.sizes) > BOUNDED_MAX:
+            few = thinned(self.x, BOUNDED_MAX), thinned(self.y, BOUNDED_MAX)
+            self._differences = Differences(*few)
+
+    def judged(self, limits: Sequence[Side], *, alpha: float, beta: float) -> Judgement:
+        """Return the judgement on them, where error rates are shared out among *limits*."""
+        alpha, beta = alpha / len(limits), beta / len(limits)
+        comparison = Comparison(
+            limits=limits,
+            p_values=(self.test.p_greater, self.test.p_less),
+            changes=(self.change, _relative(self.shift, self.centre)),
+            is_clear=lambda side: self._is_clear(side, beta),
+            is_rate=False,
         )
+        return self._described(comparison.judged(alpha), alpha)
+
+    def _described(self, found: Judgement, alpha: float) -> Judgement:
+        """Add to a verdict what it rests on."""
+        low, high = self._bound(-1, alpha), self._bound(1, alpha)
+        one, other = self.sizes
+        return replace(
+            found,
+            method=f"Mann-Whitney, {'exact' if self.test.is_exact else 'normal'}",
+            effect=self.change if math.isfinite(self.change) else None,
+            interval=(_finite(low, self.centre), _finite(high, self.centre)),
+            samples=self.sizes,
+            effective_samples=(one * self.worth, other * self.worth),
+            shift=self.shift,
+            shift_interval=(low, high),
+            cles=self.test.u / (one * other),
+        )
+
+    def _is_clear(self, side: Side, beta: float) -> bool:
+        """Return whether mean and shift are within the limit, with probability 1 - *beta*."""
+        most = _relative(self._bound(side.sign, beta), self.centre)
+        return all(side.sign * found <= side.limit + ROUNDING for found in (self.change, most))
+
+    def _bound(self, sign: int, tail: float) -> float:
+        return self._differences.bound(sign=sign, reach=reach(*self.sizes, tail))
 
 
 @frozen

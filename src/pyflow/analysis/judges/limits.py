@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pyflow.analysis.stats.series import reach
 from pyflow.analysis.verdicts import Judgement
 from pyflow.errors import DefinitionError, shown
 from pyflow.frozen import frozen
@@ -111,7 +112,7 @@ def values_problem(canary: list[float], baseline: list[float]) -> Judgement | No
     """Return the judgement on values that cannot be compared, or None."""
     samples = (len(canary), len(baseline))
     for name, arm in (("canary", canary), ("baseline", baseline)):
-        most = max(map(abs, arm), default=0.0)
+        most = reach(arm) if arm else 0.0
         if most > SIZE_MAX or 0.0 < most < 1.0 / SIZE_MAX:
             reason = f"the {name} reaches {most:g}, which no measurement does"
             return Judgement("error", reason, "none", samples=samples)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import islice
+from operator import eq
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.stats import normal
@@ -61,23 +63,24 @@ def mann_whitney(
     x, y = sorted(x), sorted(y)
     ties = _ties(sorted(x + y))
     # Without ties, points that are below are those that are not above.
-    u = pairs_above(x, y) if max(ties) > 1 else float(sum(below(x, y, 0.0)))
+    u = pairs_above(x, y) if ties else float(sum(below(x, y, 0.0)))
     if exact or (exact is None and len(x) * len(y) <= EXACT_PAIRS_MAX):
-        return MannWhitney(u, *_exact_tails(u, len(x), len(y), ties), is_exact=True)
+        dealt = ties or (1,) * (len(x) + len(y))
+        return MannWhitney(u, *_exact_tails(u, len(x), len(y), dealt), is_exact=True)
     return MannWhitney(u, *_normal_tails(u, len(x), len(y), ties), is_exact=False)
 
 
 def _ties(merged: Sequence[float]) -> Sequence[int]:
-    """Return how many points share each value, in the order of the values."""
-    if len(set(merged)) == len(merged):
-        return (1,) * len(merged)
+    """Return how many points share each value, in the order of the values; nothing if none do."""
+    if not any(map(eq, merged, islice(merged, 1, None))):
+        return ()
     return tuple(Counter(merged).values())
 
 
 def variance(m: int, n: int, ties: Sequence[int]) -> float:
-    """Return the variance of U by chance."""
+    """Return the variance of U by chance; *ties* of a single point take nothing off."""
     size = m + n
-    lost = sum(t**3 - t for t in ties) / (size * (size - 1))
+    lost = sum(t**3 - t for t in ties if t > 1) / (size * (size - 1))
     return m * n / 12 * (size + 1 - lost)
 
 
@@ -130,14 +133,15 @@ def _sum_of_fields(number: int, width: int) -> int:
 def below(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]:
     """Return for each point of *x* the place in *y* from which on differences are below *pivot*.
 
-    Both are sorted, so one walk along both does.
+    Both are sorted, so one walk along both does. It is the differences as
+    floats have them that are compared: a pivot that is one of them is neither
+    above nor below it, whatever was rounded.
     """
     ends = [*y, math.inf]
     place, end = 0, ends[0]
     places: list[int] = []
     for a in x:
-        edge = a - pivot
-        while end <= edge:
+        while a - end >= pivot:
             place += 1
             end = ends[place]
         places.append(place)
@@ -150,8 +154,7 @@ def not_above(x: Sequence[float], y: Sequence[float], pivot: float) -> list[int]
     place, end = 0, ends[0]
     places: list[int] = []
     for a in x:
-        edge = a - pivot
-        while end < edge:
+        while a - end > pivot:
             place += 1
             end = ends[place]
         places.append(place)

@@ -18,7 +18,7 @@ from pyflow.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Arm", "caution", "inflation", "mean", "neighbours", "summed_up"]
+__all__ = ["Arm", "caution", "inflation", "mean", "neighbours", "reach", "summed_up"]
 
 CORRELATION_MAX = 0.95
 EQUAL = 1e-13
@@ -55,7 +55,7 @@ def summed_up(values: Sequence[float]) -> Arm:
     """
     centre = mean(values)
     rest = [value - centre for value in values]
-    if max(map(abs, rest)) <= EQUAL * max(map(abs, values)):
+    if reach(rest) <= EQUAL * reach(values):
         return Arm(len(values), centre, 0.0, 0.0)
     return Arm(
         len(values),
@@ -63,6 +63,12 @@ def summed_up(values: Sequence[float]) -> Arm:
         math.fsum(map(mul, rest, rest)),
         math.fsum(map(mul, rest, rest[1:])),
     )
+
+
+def reach(values: Sequence[float]) -> float:
+    """Return the largest absolute value: two passes over bare floats, which beat `abs` of each."""
+    low, high = min(values), max(values)
+    return max(high, -low)
 
 
 def neighbours(*arms: Arm) -> float:

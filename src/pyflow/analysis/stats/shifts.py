@@ -9,6 +9,7 @@ enough are left to be sorted.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from pyflow.analysis.stats import normal
@@ -22,6 +23,9 @@ __all__ = ["Differences", "reach", "thinned"]
 
 LISTED_MIN = 2_000
 SKETCH_MAX = 40
+BEYOND = 6
+"""Pivots aim past the wanted rank by this part of what may be left: enough to land on the other
+side of it nearly always, and little enough that what is left between is sorted fast."""
 
 
 @frozen
@@ -31,7 +35,7 @@ class Cut:
     pivot: float
     """What they are smaller than; those that are equal to it count too if `is_closed`."""
 
-    places: tuple[int, ...]
+    places: Sequence[int]
     """For each point of x, the place in y from which on differences are smaller."""
 
     smaller: int
@@ -46,9 +50,11 @@ class Differences:
         self.size = len(x) * len(y)
         self._few = max(200, (len(x) + len(y)) * 2 // 5)
         is_small = self.size <= LISTED_MIN
-        self._listed = sorted(a - b for a in x for b in y) if is_small else ()
+        self._listed = sorted(a - b for a in x for b in y) if is_small else []
+        self._first = 0  # the rank of the first of them
         none, all_ = (len(y),) * len(x), (0,) * len(x)
         self._cuts = [Cut(x[0] - y[-1], none, 0), Cut(x[-1] - y[0], all_, self.size)]
+        self._smaller = [0, self.size]  # than each of the cuts
 
     @property
     def median(self) -> float:
@@ -69,8 +75,8 @@ class Differences:
 
     def selected(self, rank: int) -> float:
         """Return the difference that *rank* others come before, from 0 to `size` - 1."""
-        if self._listed:
-            return self._listed[rank]
+        if 0 <= rank - self._first < len(self._listed):
+            return self._listed[rank - self._first]
         if len(self._cuts) == 2:
             for pivot in self._sketched(rank):
                 self._cut(pivot)
@@ -84,7 +90,7 @@ class Differences:
 
     def _around(self, rank: int) -> tuple[Cut, Cut]:
         """Return the cuts between which the difference of that rank is."""
-        index = next(i for i, cut in enumerate(self._cuts) if cut.smaller > rank)
+        index = bisect_right(self._smaller, rank)
         return self._cuts[index - 1], self._cuts[index]
 
     def _left(self, rank: int) -> int:
@@ -94,9 +100,10 @@ class Differences:
     def _cut(self, pivot: float, *, is_closed: bool = False) -> Cut:
         """Count the differences that are smaller than *pivot*, or equal to it where *is_closed*."""
         places = (not_above if is_closed else below)(self.x, self.y, pivot)
-        cut = Cut(pivot, tuple(places), self.size - sum(places))
-        at = next(i for i, other in enumerate(self._cuts) if other.smaller >= cut.smaller)
-        self._cuts.insert(max(at, 1), cut)
+        cut = Cut(pivot, places, self.size - sum(places))
+        at = max(bisect_left(self._smaller, cut.smaller), 1)
+        self._cuts.insert(at, cut)
+        self._smaller.insert(at, cut.smaller)
         return cut
 
     def _sketched(self, rank: int) -> tuple[float, float]:
@@ -113,7 +120,8 @@ class Differences:
         """Return a pivot a little beyond the wanted rank, on the side that has more left."""
         low, high = self._around(rank)
         wanted, left = rank - low.smaller, high.smaller - low.smaller
-        aim = wanted + self._few / 3 if wanted < left / 2 else wanted - self._few / 3
+        beyond = self._few / BEYOND
+        aim = wanted + beyond if wanted < left / 2 else wanted - beyond
         return low.pivot + (high.pivot - low.pivot) * aim / left
 
     def _halved(self, rank: int) -> float | None:
@@ -137,15 +145,18 @@ class Differences:
         return pivot if below.smaller <= rank < up_to.smaller else None
 
     def _sorted(self, rank: int) -> float:
-        """Return the wanted difference, sorting the few that are left."""
+        """Return the wanted difference, sorting the few that are left; its neighbours are kept."""
         low, high = self._around(rank)
-        rest = sorted(
+        y = self.y
+        self._listed = [
             a - b
             for a, i, j in zip(self.x, high.places, low.places, strict=True)
             if i < j
-            for b in self.y[i:j]
-        )
-        return rest[rank - low.smaller]
+            for b in y[i:j]
+        ]
+        self._listed.sort()
+        self._first = low.smaller
+        return self._listed[rank - low.smaller]
 
 
 def reach(m: int, n: int, tail: float) -> float:
