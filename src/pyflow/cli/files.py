@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyflow.cli.codes import Refusal
+from pyflow.errors import ExportError
+from pyflow.exports.files import save
 
 __all__ = ["written"]
 
@@ -15,12 +17,11 @@ def written(file: str, text: str, *, option: str) -> str:
     Raises:
         Refusal: It cannot be written.
     """
-    path = Path(file)
     try:
-        path.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
+        save(file, [text])
+    except ExportError as error:
         raise Refusal(
-            f"{option} {file!r} cannot be written: {error.strerror or error}",
+            f"{option} {error}",
             "name a file in a directory that is there and that you may write to",
         ) from error
-    return str(path)
+    return str(Path(file))

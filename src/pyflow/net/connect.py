@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pyflow.net.tls import system_tls
 from pyflow.net.url import is_numeric
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["connect", "open_streams", "refuse_private", "words_of"]
 
@@ -74,7 +77,7 @@ async def open_streams(
         return await asyncio.open_connection(
             sock=sock,
             limit=limit,
-            ssl=(ssl_context or ssl.create_default_context()) if secure else None,
+            ssl=(ssl_context or await system_tls()) if secure else None,
             server_hostname=tls_host.rstrip(".") if secure else None,
         )
     except BaseException:

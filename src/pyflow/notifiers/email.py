@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyflow.errors import SecretError, shown
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, rejected, retrying, unknown
+from pyflow.net.tls import read_system_tls
 from pyflow.net.url import host_problem
 from pyflow.notifiers._aside import aside
 from pyflow.notifiers._checks import as_secret, refuse, secret_problems, text_problems
@@ -221,7 +222,7 @@ def _refusals(refused: Mapping[str, tuple[int, bytes]]) -> str:
 
 
 def _tls(email: Email) -> ssl.SSLContext:
-    return email.ssl_context or ssl.create_default_context()
+    return email.ssl_context or read_system_tls()
 
 
 def _port(email: Email) -> int:

@@ -119,7 +119,7 @@ class Api:
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
         self.proxy = proxy
-        self._ssl_context = ssl_context
+        self.ssl_context = ssl_context
         self._token = token
         self._scheme: Scheme = scheme
         self._user = user
@@ -178,7 +178,6 @@ class Api:
         try:
             async with asyncio.timeout_at(until):
                 shown = await self._shown() if signed else {}
-                context = await self.tls()
         except TimeoutError as error:
             raise Trouble("the token could not be fetched in time", sent=False) from error
         except PyflowError as error:
@@ -192,7 +191,7 @@ class Api:
                 body=data,
                 timeout=max(TIMEOUT_S_MIN, until - asyncio.get_running_loop().time()),
                 max_bytes=ANSWER_BYTES_MAX,
-                ssl_context=context,
+                ssl_context=self.ssl_context,
                 proxy=self.proxy,
             )
         except HTTPError as error:
@@ -200,14 +199,6 @@ class Api:
         except PyflowError as error:  # a token that cannot be sent, or a proxy that is none
             final = isinstance(error, DefinitionError)
             raise Trouble(str(error), sent=False, final=final) from error
-
-    async def tls(self) -> ssl.SSLContext | None:
-        """Return how to speak TLS. The system's roots take a while to read, so that is done once."""
-        if self._ssl_context is None and self.base_url.startswith("https:"):
-            import ssl  # noqa: PLC0415 - only where it is spoken
-
-            self._ssl_context = await asyncio.to_thread(ssl.create_default_context)
-        return self._ssl_context
 
     def masked(self, text: str) -> str:
         """Return *text* without the token, which some services echo, and some proxies theirs."""

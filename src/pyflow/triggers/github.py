@@ -314,7 +314,7 @@ class _GitHub:
                     max_bytes=LOG_BYTES_MAX,
                     # What a server names may be any address; its own host is no news.
                     allow_private=urlsplit(place).hostname == urlsplit(here).hostname,
-                    ssl_context=await self._api.tls(),
+                    ssl_context=self._api.ssl_context,
                     proxy=self._api.proxy,
                 )
             return log_end(self._api.masked(answer.text)) if answer.status == 200 else ""
