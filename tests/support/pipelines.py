@@ -12,7 +12,18 @@ import pyflow
 from pyflow.testing.servers import GitHubServer, GitLabServer, HTTPServer, JenkinsServer
 from pyflow.triggers import GitHubActions, GitLabCI, Jenkins, Watch
 
-__all__ = ["KITS", "START", "Fixed", "Kit", "execute", "kit", "one_task", "quick", "versioned"]
+__all__ = [
+    "KITS",
+    "START",
+    "Fixed",
+    "Kit",
+    "brief",
+    "execute",
+    "kit",
+    "one_task",
+    "quick",
+    "versioned",
+]
 
 START = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
@@ -132,13 +143,18 @@ def kit(name: str, **options: Any) -> Generator[Kit]:
         yield around(server)
 
 
+def brief(**changes: Any) -> Watch:
+    """Return spans that are soon over, for tests in which something does not come."""
+    return quick(**{"settle": "200ms", "patience": "200ms", **changes})
+
+
 def quick(**changes: Any) -> Watch:
-    """Return spans that end a test soon."""
+    """Return spans that let nobody wait for what comes, and let what comes take its time."""
     given: dict[str, Any] = {
         "timeout": "20s",
         "poll": pyflow.Backoff("1ms", ceiling="5ms"),
-        "settle": "60ms",
-        "patience": "60ms",
+        "settle": "20s",
+        "patience": "20s",
         "cancel_within": "2s",
         "request_timeout": "5s",
     }

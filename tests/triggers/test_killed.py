@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pyflow
-from support.pipelines import KITS, kit, one_task
+from support.pipelines import KITS, brief, kit, one_task
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
@@ -59,7 +59,7 @@ def test_killed(name: str, number: int, when: str, tmp_path: Path) -> None:
 
         with pyflow.Engine(journal=journal) as engine:
             [run_id] = engine.journal.runs()
-            result = engine.resume(run_id, one_task(at.trigger()))
+            result = engine.resume(run_id, one_task(at.trigger(watch=brief())))
 
         assert result.status == "succeeded"
         assert (at.starts, len(at.started())) == (1, 1)

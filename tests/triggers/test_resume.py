@@ -13,7 +13,7 @@ import pyflow
 from pyflow.record.events import CheckpointSaved
 from pyflow.record.memory import MemoryJournal
 from pyflow.triggers import Pipeline
-from support.pipelines import KITS, START, Fixed, Kit, kit, one_task, quick
+from support.pipelines import KITS, START, Fixed, Kit, brief, kit, one_task, quick
 
 
 @pytest.fixture(params=KITS)
@@ -83,7 +83,7 @@ class TestResume:
     def test_nothing_there(self, at: Kit) -> None:
         """A start that was never sent is a question, until it is old enough to be none."""
         clock = Fixed()
-        workflow = one_task(at.trigger(clock=clock))
+        workflow = one_task(at.trigger(clock=clock, watch=brief()))
         journal, run_id = run_through(workflow)
         before = up_to(journal, run_id, "sent")
         at.started().clear()

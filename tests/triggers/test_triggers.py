@@ -13,7 +13,18 @@ import pyflow
 from pyflow.errors import NeedsDecision, PipelineError, PipelineFailed, PipelineUnknown
 from pyflow.testing.servers import Hang, Reply, Reset
 from pyflow.triggers import Pipeline
-from support.pipelines import KITS, START, Fixed, Kit, execute, kit, one_task, quick, versioned
+from support.pipelines import (
+    KITS,
+    START,
+    Fixed,
+    Kit,
+    brief,
+    execute,
+    kit,
+    one_task,
+    quick,
+    versioned,
+)
 
 
 @pytest.fixture(params=KITS)
@@ -141,7 +152,7 @@ class TestStarting:
 
     def test_refused_connection(self, at: Kit) -> None:
         """A server that is not there has started nothing."""
-        trigger = at.trigger()
+        trigger = at.trigger(watch=brief())
         at.server.__exit__()
 
         error = cause(execute(trigger))
@@ -181,7 +192,7 @@ class TestDoubt:
         """One that is not to be found holds the run for a person, and is not sent again."""
         at.server.will(Reset())
 
-        result = execute(at.trigger(), retry=pyflow.Retry(3, backoff="1ms"))
+        result = execute(at.trigger(watch=brief()), retry=pyflow.Retry(3, backoff="1ms"))
 
         error = cause(result)
         assert isinstance(error, PipelineUnknown)
@@ -194,7 +205,7 @@ class TestDoubt:
         """Where it cannot be looked up, the error says so."""
         at.server.will(Reset()).always(Reply(500, "gone fishing"))
 
-        error = cause(execute(at.trigger()))
+        error = cause(execute(at.trigger(watch=brief())))
 
         assert isinstance(error, PipelineUnknown)
         assert "gone fishing" in str(error)
@@ -214,7 +225,7 @@ class TestDoubt:
         """A person's retry, when it is old and nowhere to be found, starts it anew."""
         clock = Fixed()
         at.server.will(Reset())
-        trigger = at.trigger(clock=clock)
+        trigger = at.trigger(clock=clock, watch=brief())
 
         with pyflow.Engine() as engine:
             run = engine.start(one_task(trigger))
@@ -233,7 +244,7 @@ class TestDoubt:
         """With restart_after=None no attempt ever sends it again."""
         clock = Fixed()
         at.server.will(Reset())
-        trigger = at.trigger(clock=clock, watch=quick(restart_after=None))
+        trigger = at.trigger(clock=clock, watch=brief(restart_after=None))
 
         with pyflow.Engine() as engine:
             run = engine.start(one_task(trigger))
@@ -269,7 +280,7 @@ class TestLooking:
 
     def test_blind(self, at: Kit) -> None:
         """A pipeline that cannot be seen any more holds the run, and a retry goes on waiting."""
-        trigger = at.trigger()
+        trigger = at.trigger(watch=brief())
         answer = at.server.answer
         is_down = True
         at.server.answer = lambda r: (
