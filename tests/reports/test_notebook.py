@@ -126,10 +126,12 @@ class Handle:
 
     def __init__(self) -> None:
         self.shown: list[dict[str, str]] = []
+        self.updated = asyncio.Event()
 
     def update(self, shown: dict[str, str], *, raw: bool) -> None:
         assert raw
         self.shown.append(shown)
+        self.updated.set()
 
 
 @pytest.fixture
@@ -156,8 +158,8 @@ class TestLive:
             run = pyflow.Engine().start(asking())
             run._ipython_display_()
             await run
-            while len(handle.shown) < 2:
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                await handle.updated.wait()
             run.approve("go", by="ada")
             await run
 
