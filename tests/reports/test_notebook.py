@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -135,7 +134,7 @@ class Handle:
 
 
 @pytest.fixture
-def handle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Handle]:
+def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
     """Stand in for IPython, which has been imported, with one display."""
     handle, module = Handle(), types.ModuleType("IPython.display")
 

@@ -43,9 +43,9 @@ def mixed(size: int, *, seed: int = 1) -> Plan:
                 name, "Release it to everybody, in all regions?", depends_on=waits
             )
         else:
-            options = {"retry": Retry(3), "timeout": "90s"} if rng.random() < 0.3 else {}
+            retry = Retry(3) if rng.random() < 0.3 else None
             when = is_public if rng.random() < 0.1 else None
-            workflow.add_task(name, do, depends_on=waits, when=when, **options)
+            workflow.add_task(name, do, depends_on=waits, when=when, retry=retry)
             if rng.random() < 0.4:
                 workflow.add_recovery(name, undo)
         names.append(name)
