@@ -120,9 +120,9 @@ def meetings(boxes: list[Box]) -> list[tuple[str, str]]:
 
 
 def points_of(path: str) -> Iterator[tuple[float, float]]:
-    """Yield points along a path of M, H and C, close enough to one another to meet any box."""
+    """Yield points along a path of M, H, V and C, close enough to one another to meet any box."""
     x = y = 0.0
-    for letter, figures in re.findall(r"([MHC])([^MHC]*)", path):
+    for letter, figures in re.findall(r"([MHVC])([^MHVC]*)", path):
         given = [float(figure) for figure in figures.split()]
         if letter == "M":
             x, y = given
@@ -130,6 +130,10 @@ def points_of(path: str) -> Iterator[tuple[float, float]]:
             steps = max(1, int(abs(given[0] - x) // 10))
             yield from ((x + (given[0] - x) * n / steps, y) for n in range(steps))
             x = given[0]
+        elif letter == "V":
+            steps = max(1, int(abs(given[0] - y) // 10))
+            yield from ((x, y + (given[0] - y) * n / steps) for n in range(steps))
+            y = given[0]
         else:
             x1, y1, x2, y2, x3, y3 = given
             for n in range(CURVE_POINTS):
