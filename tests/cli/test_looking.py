@@ -212,6 +212,45 @@ class TestShow:
         assert "was changed after it was written" in said.err
 
 
+class TestPage:
+    def test_is_written(self, cli: CommandLine, runs: list[str]) -> None:
+        """A run is one page, with its plan where the workflow is named."""
+        said = cli("show", runs[1], "--html", "run.html", "--plan", "deploy.py:release")
+
+        page = (cli.directory / "run.html").read_text()
+        assert (said.code, said.out, said.err) == (0, "", "wrote run.html\n")
+        assert "rolled back" in page
+        assert "<h2>Plan</h2>" in page
+
+    def test_goes_to_stdout(self, cli: CommandLine, runs: list[str]) -> None:
+        """A page may be for another program."""
+        said = cli("show", runs[0], "--html", "-")
+
+        assert said.out.startswith("<!DOCTYPE html>\n")
+        assert said.out.endswith("</html>\n")
+        assert "<h2>Plan</h2>" not in said.out
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["--html", "no/such/run.html"], "cannot be written: No such file or directory"),
+            (["--html", "-", "--json"], "both want stdout"),
+            (["--plan", "deploy.py:release"], "none was asked for"),
+            (["--html", "run.html", "--plan", "deploy.py:relase"], "did you mean 'release'?"),
+            (["--html", "run.html", "--jsonl"], "not allowed with argument --html"),
+        ],
+    )
+    def test_refuses(
+        self, cli: CommandLine, runs: list[str], words: list[str], sentence: str
+    ) -> None:
+        """What cannot be written is refused in one sentence, with a next step."""
+        said = cli("show", runs[0], *words)
+
+        assert said.code == 2
+        assert sentence in said.err + said.out
+        assert "run.html" not in [path.name for path in cli.directory.iterdir()]
+
+
 class TestLocks:
     def test_shows_residue(self, cli: CommandLine) -> None:
         """What a run has left behind bars others, and is shown with that run."""

@@ -32,6 +32,8 @@ class TestDocuments:
         [
             ("check deploy.py:release", ["workflow", "fingerprint"]),
             ("plan deploy.py:release", ["plan"]),
+            ("graph deploy.py:release", ["graph"]),
+            ("graph deploy.py:release --out release.svg", ["graph"]),
             ("run deploy.py:release -p version=2", ["run", "next"]),
             ("resume deploy.py:asking RUN", ["run", "next"]),
             ("resume deploy.py:asking", ["runs"]),
@@ -48,6 +50,7 @@ class TestDocuments:
             ("show RUN", ["run", "records"]),
             ("show RUN --diff RUN", ["one", "other", "differences"]),
             ("show RUN --compliance", ["run", "fields"]),
+            ("show RUN --html run.html", ["run", "file"]),
             ("locks", ["locks"]),
             ("verify", ["verification"]),
             ("anchor", ["anchor", "kept"]),

@@ -70,7 +70,7 @@ VARYING = (
     (re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}"), "<run>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<instant>"),
     (re.compile(r"[0-9a-f]{64}|(?<=plan )[0-9a-f]{12}|(?<=tasks, )[0-9a-f]{12}"), "<hash>"),
-    (re.compile(r"^\d\d:\d\d:\d\d(?= [A-Z]+ )", re.MULTILINE), "<time>"),
+    (re.compile(r"^\d\d:\d\d:\d\d(?= [A-Z]+ |  [a-z])", re.MULTILINE), "<time>"),
     (re.compile(r"UTC on \S+"), "UTC on <host>"),
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
     (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s(?: \([\d:]+\))?"), "<span>"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -126,14 +125,16 @@ class Handle:
 
     def __init__(self) -> None:
         self.shown: list[dict[str, str]] = []
+        self.updated = asyncio.Event()
 
     def update(self, shown: dict[str, str], *, raw: bool) -> None:
         assert raw
         self.shown.append(shown)
+        self.updated.set()
 
 
 @pytest.fixture
-def handle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Handle]:
+def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
     """Stand in for IPython, which has been imported, with one display."""
     handle, module = Handle(), types.ModuleType("IPython.display")
 
@@ -156,8 +157,8 @@ class TestLive:
             run = pyflow.Engine().start(asking())
             run._ipython_display_()
             await run
-            while len(handle.shown) < 2:
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                await handle.updated.wait()
             run.approve("go", by="ada")
             await run
 

@@ -130,7 +130,7 @@ class TestHTML:
         """Every record is there, in order, and whether their chain holds."""
         told = page.sections["Records"]
 
-        assert [n for n in re.findall(r" (\d+) \+[\d.]+ s", f" {told}")] == [
+        assert re.findall(r" (\d+) \+[\d.]+ s", f" {told}") == [
             str(record.seq) for record in run.audit_trail
         ]
         assert f"the chain holds. Its head is {run.audit_trail[-1].hash}" in told
@@ -175,7 +175,7 @@ class TestSafety:
     )
     def test_links_lead_to_the_web(self, address: str, links: int) -> None:
         """The pipeline is a link where it is an address of the web, and words where it is not."""
-        environ = {"CI": "true", "JENKINS_URL": "x", "BUILD_URL": address}
+        environ = {"CI": "true", "JENKINS_URL": "x", "BUILD_URL": address, "GIT_COMMIT": "5f9d31c"}
         engine = pyflow.Engine(environ=environ)
         workflow = pyflow.Workflow("w")
         workflow.add_task("a", lambda: None)
@@ -184,7 +184,7 @@ class TestSafety:
 
         found = [given for name, given in page.elements if name == "a"]
         assert [one["href"] for one in found] == [address] * links
-        assert address in page.sections[""]
+        assert f"commit 5f9d31c pipeline {address}" in page.sections[""]
 
 
 class TestParts:
@@ -229,6 +229,15 @@ class TestParts:
 
         assert f"{len(run.audit_trail) - 10} records are left out here" in told
         assert len(re.findall(r"\+[\d.]+ s", told)) == 10
+
+    def test_a_condition_that_failed(self) -> None:
+        """What failed without an attempt is told as well."""
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("a", lambda: None, when=lambda: 1 / 0)
+
+        told = Page(html(simulate(workflow).audit_trail)).sections["What failed, and why"]
+
+        assert told.startswith("a ZeroDivisionError: division by zero This decided the run: task,")
 
     def test_after_an_interruption(self) -> None:
         """What nobody knows of, and who took the run up, are told."""

@@ -90,6 +90,34 @@ class TestSVG:
         assert styles.count("arrow") == 6  # not from build to go, which waits for migrate anyway
         assert styles.count("arrow other") == 2
 
+    @pytest.mark.parametrize(("count", "trunks"), [(11, 0), (12, 24)])
+    def test_fans(self, count: int, trunks: int) -> None:
+        """Many arrows out of one box, or into one, share a trunk; few are curves of their own."""
+        workflow = Workflow("w")
+        workflow.add_task("first", do)
+        names = [f"t{number}" for number in range(count)]
+        for name in names:
+            workflow.add_task(name, do, depends_on=["first"])
+        workflow.add_task("last", do, depends_on=names)
+
+        lines = [
+            path.get("d") or ""
+            for path in ET.fromstring(plan_svg(compile_plan(workflow))).iter(f"{SVG}path")
+            if path.get("class") == "arrow"
+        ]
+
+        assert sum("V" in line for line in lines) == trunks
+        assert sum("C" in line for line in lines) == 2 * count - trunks
+
+    def test_statuses(self) -> None:
+        """What became of a task is the first line in its box, and its look."""
+        svg = plan_svg(
+            compile_plan(in_a_row("deploy", "check")), statuses={"deploy": "undo_failed"}
+        )
+
+        assert texts(svg)[1:] == ["deploy", "undo failed", "check"]
+        assert 'class="box bad"' in svg
+
     def test_long_names(self) -> None:
         """A name that is long is cut in its box, and whole in its title."""
         workflow = Workflow("shop")

@@ -244,11 +244,12 @@ class TestRich:
         outline = Outline("r1", status="running", tasks=tasks)
         display = LiveTable(io.StringIO(), colours=False, clock=Still())
         display._runs = {"r1": outline}
-        console = Console(file=io.StringIO(), width=100)
+        shown = io.StringIO()
+        console = Console(file=shown, width=100)
 
         console.print(display._table())
 
-        text = console.file.getvalue()
+        text = shown.getvalue()
         assert "t7" in text
         assert "t8" not in text
         assert "running, attempt 2" in text

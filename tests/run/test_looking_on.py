@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import pyflow
 from pyflow.clock import SystemClock
 from pyflow.record.sqlite.store import Store
@@ -77,3 +79,66 @@ class TestFollow:
 
         assert heard == list(range(1, len(result.audit_trail) + 1))
         assert later == heard[3:]
+
+
+class TestWatch:
+    def test_sees_every_run(self) -> None:
+        """What looks on is handed each run that begins here, before anything of it starts."""
+        seen: list[tuple[str, int]] = []
+
+        def watch(run: pyflow.Run) -> None:
+            kinds: list[str] = []
+            run.follow(lambda record: kinds.append(record.kind))
+            seen.append((run.id, kinds.count("task_started")))
+
+        with pyflow.Engine(watch=watch) as engine:
+            results = [engine.execute(simple()) for _ in range(2)]
+
+        assert seen == [(result.run_id, 0) for result in results]
+
+    def test_sees_a_run_that_is_taken_up(self, tmp_path: Path) -> None:
+        """A run that is taken up is handed over, and one that has ended is not."""
+        seen: list[str] = []
+        with pyflow.Engine(journal=tmp_path / "j.db") as engine:
+            held = engine.execute(asking()).run_id
+            ended = engine.execute(simple()).run_id
+
+        with pyflow.Engine(
+            journal=tmp_path / "j.db", watch=lambda run: seen.append(run.id)
+        ) as engine:
+            engine.resume(ended, simple())
+            engine.resume(held, asking())
+
+        assert seen == [held]
+
+    def test_never_stops_a_run(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What looks on and fails is logged, and the run goes on."""
+        with pyflow.Engine(watch=lambda run: 1 / 0) as engine:
+            assert engine.execute(simple()).status == "succeeded"
+
+        assert [(r.name, r.levelname) for r in caplog.records] == [("pyflow.watch", "ERROR")]
+
+    def test_hears_in_order_whatever_it_asks(self) -> None:
+        """What asks something of the run while it is told hears each record once, in order."""
+        heard: list[int] = []
+
+        def told(record: pyflow.Record) -> None:
+            heard.append(record.seq)
+            if record.kind == "approval_requested":
+                engine.approve(record.run_id, "go", by="ann")
+
+        with pyflow.Engine(watch=lambda run: run.follow(told)) as engine:
+            result = engine.execute(asking())
+
+        assert result.status == "succeeded"
+        assert heard == [record.seq for record in result.audit_trail]
+
+
+def simple() -> pyflow.Workflow:
+    workflow = pyflow.Workflow("simple")
+    workflow.add_task("a", do)
+    return workflow
+
+
+def do() -> None:
+    """Do nothing."""

@@ -43,9 +43,9 @@ def mixed(size: int, *, seed: int = 1) -> Plan:
                 name, "Release it to everybody, in all regions?", depends_on=waits
             )
         else:
-            options = {"retry": Retry(3), "timeout": "90s"} if rng.random() < 0.3 else {}
+            retry = Retry(3) if rng.random() < 0.3 else None
             when = is_public if rng.random() < 0.1 else None
-            workflow.add_task(name, do, depends_on=waits, when=when, **options)
+            workflow.add_task(name, do, depends_on=waits, when=when, retry=retry)
             if rng.random() < 0.4:
                 workflow.add_recovery(name, undo)
         names.append(name)
@@ -120,9 +120,9 @@ def meetings(boxes: list[Box]) -> list[tuple[str, str]]:
 
 
 def points_of(path: str) -> Iterator[tuple[float, float]]:
-    """Yield points along a path of M, H and C, close enough to one another to meet any box."""
+    """Yield points along a path of M, H, V and C, close enough to one another to meet any box."""
     x = y = 0.0
-    for letter, figures in re.findall(r"([MHC])([^MHC]*)", path):
+    for letter, figures in re.findall(r"([MHVC])([^MHVC]*)", path):
         given = [float(figure) for figure in figures.split()]
         if letter == "M":
             x, y = given
@@ -130,6 +130,10 @@ def points_of(path: str) -> Iterator[tuple[float, float]]:
             steps = max(1, int(abs(given[0] - x) // 10))
             yield from ((x + (given[0] - x) * n / steps, y) for n in range(steps))
             x = given[0]
+        elif letter == "V":
+            steps = max(1, int(abs(given[0] - y) // 10))
+            yield from ((x, y + (given[0] - y) * n / steps) for n in range(steps))
+            y = given[0]
         else:
             x1, y1, x2, y2, x3, y3 = given
             for n in range(CURVE_POINTS):

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TextIO
 
 from pyflow.record.rendering import columns_of, fitted
+from pyflow.reports.looks import words_of
 from pyflow.run.states import TASK_SETTLED
 from pyflow.spans import worded
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from pyflow.protocols import Clock
     from pyflow.record.outline import Outline
 
-__all__ = ["LiveLine", "Painter", "done_of", "elapsed_of", "under_way"]
+__all__ = ["LiveLine", "Painter", "done_of", "elapsed_of", "titled", "under_way"]
 
 BAR_COLUMNS = 24
+NAME_COLUMNS_MAX = 24
 TICK_S = 1.0
 COLUMNS = 80
 COLOURS = (("good", "32"), ("bad", "31"), ("doubt", "33"), ("back", "35"), ("busy", "36"))
@@ -109,7 +111,7 @@ class LiveLine:
         done, whole = done_of(outline)
         full, empty = self._painter.bars
         filled = BAR_COLUMNS * done // max(whole, 1)
-        name = fitted(outline.start.workflow if outline.start else "run", 24)
+        name = titled(outline)
         others = f"  and {len(self._runs) - 1} more" if len(self._runs) > 1 else ""
         tail = f" {done}/{whole}  {elapsed_of(outline, self._clock)}{others}  "
         room = self._painter.columns - columns_of(name) - BAR_COLUMNS - columns_of(tail) - 2
@@ -117,6 +119,12 @@ class LiveLine:
         look = "back" if outline.status == "rolling_back" else "busy"
         bar = self._painter.painted(full * filled, look) + empty * (BAR_COLUMNS - filled)
         return f"{name} {bar}{tail}{doing}"
+
+
+def titled(outline: Outline) -> str:
+    """Return what runs, and what is done with it where that is not the usual."""
+    name = fitted(outline.start.workflow if outline.start else "run", NAME_COLUMNS_MAX)
+    return name if outline.status == "running" else f"{name}: {words_of(outline.status)}"
 
 
 def done_of(outline: Outline) -> tuple[int, int]:
@@ -134,4 +142,5 @@ def elapsed_of(outline: Outline, clock: Clock) -> str:
     """Return how long ago the run began."""
     if outline.started is None:
         return ""
-    return worded(max(0.0, round((clock.now() - outline.started).total_seconds())))
+    passed_s = round((clock.now() - outline.started).total_seconds())
+    return worded(passed_s) if passed_s > 0 else "0s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pyflow.record.rendering import fitted
-from pyflow.reports.live import done_of, elapsed_of, under_way
+from pyflow.reports.live import done_of, elapsed_of, titled, under_way
 from pyflow.reports.looks import look_of, words_of
 
 if TYPE_CHECKING:
@@ -80,10 +80,18 @@ class LiveTable:
         table = Table.grid(padding=(0, 1))
         for outline in list(self._runs.values()):
             done, whole = done_of(outline)
-            name = fitted(outline.start.workflow if outline.start else "run", 30)
-            bar = ProgressBar(total=max(whole, 1), completed=done, width=BAR_COLUMNS)
+            look = dict(STYLES)["back" if outline.status == "rolling_back" else "busy"]
+            bar = ProgressBar(
+                total=max(whole, 1),
+                completed=done,
+                width=BAR_COLUMNS,
+                complete_style=look,
+                finished_style=look,
+            )
             passed = elapsed_of(outline, self._clock)
-            table.add_row(Text(name, style="bold"), bar, Text(f"{done}/{whole}"), Text(passed))
+            table.add_row(
+                Text(titled(outline), style="bold"), bar, Text(f"{done}/{whole}"), Text(passed)
+            )
             for row in self._tasks(outline):
                 table.add_row(*row)
         return table
@@ -95,7 +103,8 @@ class LiveTable:
         rows: list[tuple[Any, ...]] = []
         for name in names[:TASKS_MAX]:
             task = outline.tasks[name]
-            again = f", attempt {task.attempts}" if task.attempts > 1 else ""
+            is_again = task.status == "running" and task.attempts > 1
+            again = f", attempt {task.attempts}" if is_again else ""
             said = Text(f"{words_of(task.status)}{again}", dict(STYLES)[look_of(task.status)])
             rows.append((Text(f"  {fitted(name, 40)}"), said))
         if len(names) > TASKS_MAX:

@@ -169,8 +169,7 @@ def show_live(run: Run, bundle: Callable[[], Bundle]) -> None:
         sys.stdout.write(f"{run!r}\n")
         return
     handle = module.display(bundle(), raw=True, display_id=True)
-    if handle is not None:
-        run.follow(_Kept(handle, bundle).told)
+    run.follow(_Kept(handle, bundle).told)
 
 
 class _Kept:
@@ -187,14 +186,14 @@ class _Kept:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # what is on record already is shown
             return
-        if record.kind == "run_finished":
-            if self._timer is not None:
-                self._timer.cancel()
+        if record.kind == "run_finished":  # its loop may stop before a timer is due
             self._update()
         elif self._timer is None:
             self._timer = loop.call_later(UPDATE_S, self._update)
 
     def _update(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         with suppress(Exception):  # a notebook that is gone never stops a run
             self._handle.update(self._bundle(), raw=True)

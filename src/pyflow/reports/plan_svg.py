@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyflow.reports.drawing import SMALL, TEXT, document, text, width_of
@@ -24,6 +26,9 @@ HEAD = 44.0
 PADDING = 10.0
 LINE, NOTE_LINE = 18.0, 15.0
 TIP = 7.0
+FAN = 12
+"""From so many arrows on, those out of one box, or into one, share a trunk: curves would be a wedge."""
+TRUNK = 16.0
 
 
 def plan_svg(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
@@ -45,7 +50,11 @@ def plan_svg(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
     layout = laid_out(sizes, ends, picture.layers)
     parts = [text(MARGIN, MARGIN + TEXT, picture.title, TEXT, bold=True)]
     parts.append(f'<g transform="translate({MARGIN:g} {HEAD + MARGIN:g})">')
-    parts += (_drawn_arrow(one, layout.paths[one.source, one.target]) for one in picture.arrows)
+    outs = Counter(arrow.source for arrow in picture.arrows)
+    ins = Counter(arrow.target for arrow in picture.arrows)
+    for arrow in picture.arrows:
+        fans = outs[arrow.source] >= FAN, ins[arrow.target] >= FAN
+        parts.append(_drawn_arrow(arrow, layout.paths[arrow.source, arrow.target], fans))
     for box in picture.boxes:
         parts += _drawn_box(box, layout.places[box.name], known.get(box.name))
     parts.append("</g>")
@@ -80,21 +89,31 @@ def _drawn_box(box: Box, place: Place, status: str | None) -> Iterator[str]:
     yield "</g>"
 
 
-def _drawn_arrow(arrow: Arrow, points: Sequence[Point]) -> str:
+def _drawn_arrow(arrow: Arrow, points: Sequence[Point], fans: tuple[bool, bool]) -> str:
     """Return a line that is level through columns and bends between them, with a tip."""
     *line, (x, y) = points
-    (x0, y0), *rest = line
-    steps = [f"M{x0:.1f} {y0:.1f}"]
-    for number, (x1, y1) in enumerate(rest):
+    steps = [f"M{line[0][0]:.1f} {line[0][1]:.1f}"]
+    for number, (start, end) in enumerate(pairwise(line)):
         if number % 2 == 0:
-            steps.append(f"H{x1:.1f}")
+            steps.append(f"H{end[0]:.1f}")
+        elif fans[0] and number == 1:
+            steps.append(_trunk(start[0] + TRUNK, end))
+        elif fans[1] and number == len(line) - 2:
+            steps.append(_trunk(end[0] - TRUNK, end))
         else:
-            middle = (rest[number - 1][0] + x1) / 2
-            steps.append(
-                f"C{middle:.1f} {rest[number - 1][1]:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
-            )
+            steps.append(_bend(start, end))
     style = "arrow" if arrow.is_plain else "arrow other"
     tip = f"M{x:.1f} {y:.1f}l{-TIP:g} {-TIP / 2:g}v{TIP:g}z"
     return (
         f'<path class="{style}" d="{"".join(steps)}H{x - TIP:.1f}"/><path class="tip" d="{tip}"/>'
     )
+
+
+def _trunk(x: float, end: Point) -> str:
+    return f"H{x:.1f}V{end[1]:.1f}H{end[0]:.1f}"
+
+
+def _bend(start: Point, end: Point) -> str:
+    (x0, y0), (x1, y1) = start, end
+    middle = (x0 + x1) / 2
+    return f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"

@@ -208,9 +208,8 @@ def tasks(account: Account) -> Iterator[Markup]:
     statuses = statuses_of(account.outline)
     place = {name: n for n, name in enumerate(statuses)}
     names = sorted(statuses, key=lambda name: place.get(name.partition("[")[0], place[name]))
-    if names:
-        rows = (_row(name, statuses[name], account) for name in names)
-        yield _section("Tasks", table(["task", "status", "attempts", "worked", "why"], rows))
+    rows = (_row(name, statuses[name], account) for name in names)
+    yield _section("Tasks", table(["task", "status", "attempts", "worked", "why"], rows))
 
 
 def _row(name: str, status: str, account: Account) -> list[str]:
