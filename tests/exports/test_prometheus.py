@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -149,7 +148,7 @@ class TestTheFormat:
         )
         assert text.encode().decode() == text
 
-    @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+    @pytest.mark.integration
     def test_suits_promtool(self) -> None:
         """Prometheus' own linter finds nothing to say."""
         done = subprocess.run(

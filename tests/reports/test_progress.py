@@ -206,8 +206,6 @@ class Ticking(Terminal):
 class TestRich:
     def test_moves(self) -> None:
         """With rich, a bar and the tasks that are under way are shown; failures stay above."""
-        pytest.importorskip("rich")
-
         text = re.sub(r"\033\[[\d;?]*[A-Za-z]", "", told(Terminal(), {"TERM": "xterm"}, fails=True))
 
         assert re.search(r"release: run \S+\s", text)
@@ -216,7 +214,6 @@ class TestRich:
 
     def test_leaves_the_terminal_as_it_was(self) -> None:
         """At the end the cursor is back, also where a run is left in the middle."""
-        pytest.importorskip("rich")
         stream = Terminal()
         shown = progress(stream, environ={"TERM": "xterm"})
         workflow = pyflow.Workflow("w")
@@ -235,7 +232,6 @@ class TestRich:
 
     def test_many_tasks(self) -> None:
         """Of very many tasks under way some are named, and the rest counted."""
-        pytest.importorskip("rich")
         from rich.console import Console
 
         from pyflow.reports.live_table import LiveTable
