@@ -48,6 +48,7 @@ class TestDocuments:
             ("show RUN", ["run", "records"]),
             ("show RUN --diff RUN", ["one", "other", "differences"]),
             ("show RUN --compliance", ["run", "fields"]),
+            ("export RUN --format csv --out out.csv", ["export"]),
             ("locks", ["locks"]),
             ("verify", ["verification"]),
             ("anchor", ["anchor", "kept"]),
