@@ -322,6 +322,16 @@ class TestSave:
         assert path.read_text() == "old"
         assert names_in(tmp_path) == ["out.prom"]
 
+    def test_is_exchanged(self, tmp_path: Path) -> None:
+        """Whoever has the old file open reads that to its end: the new one is another file."""
+        path = tmp_path / "out.prom"
+        path.write_text("old")
+        with path.open() as reader:
+            save(path, ["new"])
+
+            assert reader.read() == "old"
+        assert path.read_text() == "new"
+
     def test_keeps_permissions(self, tmp_path: Path) -> None:
         """A file that was there keeps its own; a new one has those of the process."""
         path, new = tmp_path / "old", tmp_path / "new"
