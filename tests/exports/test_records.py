@@ -336,7 +336,7 @@ class TestSave:
         """A file that was there keeps its own; a new one has those of the process."""
         path, new = tmp_path / "old", tmp_path / "new"
         path.write_text("")
-        path.chmod(0o640)
+        path.chmod(0o604)
         mask = os.umask(0o027)
         try:
             save(path, ["x"])
@@ -344,7 +344,7 @@ class TestSave:
         finally:
             os.umask(mask)
 
-        assert [stat.S_IMODE(p.stat().st_mode) for p in (path, new)] == [0o640, 0o640]
+        assert [stat.S_IMODE(p.stat().st_mode) for p in (path, new)] == [0o604, 0o640]
 
     def test_follows_links(self, tmp_path: Path) -> None:
         """A link keeps leading to the file."""
