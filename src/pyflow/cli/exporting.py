@@ -44,7 +44,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         does="give runs to other programs, as records, a table, events, traces or figures",
         example="""
         pyflow-deploy export 20261127-101500-8f3a2b1c --format csv --out run.csv
-        pyflow-deploy export --all --since 30d --format jsonl | gzip > runs.jsonl.gz
+        pyflow-deploy export --all --since 30d --format jsonl --out runs.jsonl
         pyflow-deploy export --all --format prometheus --out /var/lib/node_exporter/pyflow.prom
         """,
         more="\n".join(
