@@ -219,25 +219,44 @@ class TestRuns:
         assert result.tasks["see"].output == [own, own, STATE, own]
 
     def test_tell_undos_and_finalizers(self) -> None:
-        """What takes back, and what ends a run, has spans of its own."""
-        made, seen = pyflow.Workflow("w"), dict[str, str]()
+        """What mends, what takes back and what ends a run has spans of its own, and calls in them."""
+        made, seen = pyflow.Workflow("w"), dict[str, set[str]]()
+
+        def see(name: str, ctx: Any) -> None:
+            seen[name] = {ctx.traceparent, headers()["traceparent"]}
 
         def fail() -> None:
             raise OSError("no")
 
         made.add_task("a", fail)
-        made.add_recovery("a", lambda ctx: seen.setdefault("undo", ctx.traceparent))
-        made.add_recovery("a", lambda ctx: seen.setdefault("repair", ctx.traceparent), then="retry")
-        made.add_finalizer("f", lambda ctx: seen.setdefault("finalizer", ctx.traceparent))
+        made.add_recovery("a", lambda ctx: see("undo", ctx))
+        made.add_recovery("a", lambda ctx: see("repair", ctx), then="retry")
+        made.add_finalizer("f", lambda ctx: see("finalizer", ctx))
 
         result = pyflow.Engine(environ={}).execute(made)
 
         trace = Trace(result.run_id)
         assert seen == {
-            "repair": trace.traceparent(("repair", "a", 1)),
-            "undo": trace.traceparent(("undo", "a", 1)),
-            "finalizer": trace.traceparent(("finalizer", "f")),
+            "repair": {trace.traceparent(("repair", "a", 1))},
+            "undo": {trace.traceparent(("undo", "a", 1))},
+            "finalizer": {trace.traceparent(("finalizer", "f"))},
         }
+
+    def test_tell_tasks_without_a_context(self) -> None:
+        """A task that asks for nothing calls in its own span as well."""
+        made = pyflow.Workflow("w")
+
+        async def see() -> str:
+            return headers()["traceparent"]
+
+        made.add_task("a", see)
+        made.add_task("b", lambda: headers()["traceparent"])
+
+        result = pyflow.Engine(environ={}).execute(made)
+
+        own = Trace(result.run_id)
+        for name in "ab":
+            assert result.tasks[name].output == own.traceparent(("attempt", name, 1))
 
     def test_keep_their_parent(self, tmp_path: Path) -> None:
         """A resume is part of the trace that the run began in, whatever that process is part of."""

@@ -236,5 +236,5 @@ def test_help_names_all(cli: CommandLine) -> None:
     """The help says what each format is."""
     text = cli("export", "--help").out
 
-    assert all(f"  {name}" in text for name in FORMATS)
+    assert all(f"- {name}: " in text for name in FORMATS)
     assert Path("deploys.db").exists() is False

@@ -51,6 +51,7 @@ class TestDocuments:
             ("show RUN --diff RUN", ["one", "other", "differences"]),
             ("show RUN --compliance", ["run", "fields"]),
             ("show RUN --html run.html", ["run", "file"]),
+            ("export RUN --format csv --out out.csv", ["export"]),
             ("locks", ["locks"]),
             ("verify", ["verification"]),
             ("anchor", ["anchor", "kept"]),

@@ -33,6 +33,7 @@ from typing import Any, Literal
 import pyflow
 import pyflow.analysis
 import pyflow.ci
+import pyflow.exports
 import pyflow.metrics
 import pyflow.notifiers
 import pyflow.platforms
@@ -343,6 +344,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.triggers`": (pyflow.triggers, " ".join(pyflow.triggers.__all__)),
     "`pyflow.ci`": (pyflow.ci, "context CIContext report CIReport"),
     "`pyflow.reports`": (pyflow.reports, " ".join(pyflow.reports.__all__)),
+    "`pyflow.exports`": (pyflow.exports, " ".join(pyflow.exports.__all__)),
     "`pyflow.platforms`": (pyflow.platforms, " ".join(pyflow.platforms.__all__)),
     "`pyflow.routers`": (pyflow.routers, " ".join(pyflow.routers.__all__)),
     "`pyflow.strategies`": (pyflow.strategies, " ".join(pyflow.strategies.__all__)),

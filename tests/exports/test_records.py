@@ -322,11 +322,21 @@ class TestSave:
         assert path.read_text() == "old"
         assert names_in(tmp_path) == ["out.prom"]
 
+    def test_is_exchanged(self, tmp_path: Path) -> None:
+        """Whoever has the old file open reads that to its end: the new one is another file."""
+        path = tmp_path / "out.prom"
+        path.write_text("old")
+        with path.open() as reader:
+            save(path, ["new"])
+
+            assert reader.read() == "old"
+        assert path.read_text() == "new"
+
     def test_keeps_permissions(self, tmp_path: Path) -> None:
         """A file that was there keeps its own; a new one has those of the process."""
         path, new = tmp_path / "old", tmp_path / "new"
         path.write_text("")
-        path.chmod(0o640)
+        path.chmod(0o604)
         mask = os.umask(0o027)
         try:
             save(path, ["x"])
@@ -334,7 +344,7 @@ class TestSave:
         finally:
             os.umask(mask)
 
-        assert [stat.S_IMODE(p.stat().st_mode) for p in (path, new)] == [0o640, 0o640]
+        assert [stat.S_IMODE(p.stat().st_mode) for p in (path, new)] == [0o604, 0o640]
 
     def test_follows_links(self, tmp_path: Path) -> None:
         """A link keeps leading to the file."""

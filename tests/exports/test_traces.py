@@ -447,7 +447,12 @@ class TestOtlpJson:
         """Read by the protocol's own definition, each line is what the SDK sends for that run."""
         started = a_run(traceparent=GIVEN, tracestate=STATE)
         linked = a_run(ev.RunResumed({"id": "ada"}, {"traceparent": OTHER, "n": [1]}))
-        trails = [trail, started, linked, trail_of()]
+        odd = a_run(
+            ev.TaskStarted("a", 1, ODD),
+            *(ev.CheckpointSaved("a", ODD, value) for value in (True, 0.5, -1, ODD)),
+            ev.OutcomeDecided("failed", ODD, residue=[ODD, "a"]),
+        )
+        trails = [trail, started, linked, odd, trail_of()]
 
         lines = list(otlp(trails))
 

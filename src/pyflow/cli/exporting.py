@@ -51,7 +51,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
             [
                 "The formats:",
                 "",
-                *(f"  {name:<11} {words}" for name, words in FORMATS.items()),
+                *(f"- {name}: {words}" for name, words in FORMATS.items()),
                 "",
                 "Without --out it goes to stdout. A file is exchanged once all of it is",
                 "written. With --all, runs have to fit every condition.",

@@ -74,7 +74,6 @@ class Worker:
     async def attempt(self, state: TaskState, attempt: int) -> None:
         """Make an attempt of a task."""
         node, started = state.node, self._time()
-        enter(self._desk.trace, ("attempt", state.name, attempt))
         callee, task = node.call, node.task
         timeout_s = task.timeout_s or self._default_timeout_s
         happening: on.Happening
@@ -85,6 +84,7 @@ class Worker:
                     self._may_end[state.name] = call
                 value = await self._call(callee, call, state, timeout_s)
             else:  # nothing to hand over and nothing to watch
+                enter(self._desk.trace, ("attempt", state.name, attempt))
                 value = await callee.fn()
             output = None if value is None else self._stored(value)
         except StillRunning as still:

@@ -122,6 +122,23 @@ class TestRuns:
         assert [len(page) for page in pages] == [15, 15, 10]
         assert [run for page in pages for run in page] == [f"r{n}" for n in range(39, -1, -1)]
 
+    @pytest.mark.parametrize(
+        "conditions",
+        [{}, {"environment": "production", "initiator": "ada"}, {"text": "reset"}, {"limit": 3}],
+    )
+    def test_come_in_either_order(self, journal: Path, conditions: dict[str, Any]) -> None:
+        """Asked for the oldest first, the same runs come the other way round, and so do trails."""
+        with pyflow.history(journal) as history:
+            newest = ids(history, **conditions)
+            oldest = ids(history, oldest_first=True, **conditions)
+            trails = [trail[0].run_id for trail in history.trails(**conditions)]
+
+        assert oldest == trails
+        if "limit" in conditions:
+            assert oldest == ["r0", "r1", "r2"]
+        else:
+            assert oldest == newest[::-1] != []
+
     def test_are_told_as_they_stand(self, journal: Path) -> None:
         """A run says where it ran, how it stands, and what went wrong."""
         with pyflow.history(journal) as history:
