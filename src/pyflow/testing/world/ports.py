@@ -284,7 +284,7 @@ class SimulatedMetrics(Port):
             for v in versions
         ]
         samples: list[Sample] = []
-        figure_of, began_s = self.figures[figure], self._world.begun_s
+        figure_of, began_s = self.figures[figure], self._world._begun_s  # noqa: SLF001 - read once for all
         for row in zip(*rows, strict=True):
             value = figure_of(_together(row))
             if value is not None:

@@ -245,7 +245,7 @@ class World:
 
     def instant(self, at_s: float) -> datetime:
         """Return the instant *at_s* as a date of the present run."""
-        return EPOCH + timedelta(seconds=at_s - self.begun_s)
+        return EPOCH + timedelta(seconds=at_s - self._begun_s)
 
     def seconds_of(self, at: datetime) -> float:
         """Return *at*, a date of the present run, in seconds of virtual time.
@@ -255,10 +255,10 @@ class World:
         """
         if at.utcoffset() is None:
             raise SimulationError(f"{shown(at)} has no time zone; give one, as in tzinfo=UTC")
-        return (at - EPOCH).total_seconds() + self.begun_s
+        return (at - EPOCH).total_seconds() + self._begun_s
 
     @property
-    def begun_s(self) -> float:
+    def _begun_s(self) -> float:
         """Where the world stood when the clock of the present run stood at 0."""
         _ = self.now_s  # which follows the running loop
         return self._from_s - self._since_s
