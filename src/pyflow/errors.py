@@ -522,6 +522,8 @@ def shown(value: object) -> str:
     """Return the repr of *value*, on one line, at most 200 characters, whatever it is."""
     try:
         text = repr(value)
+        if len(text) <= SHOWN_CHARS_MAX and text.isascii() and "\n" not in text:
+            return text
     except Exception as error:  # noqa: BLE001 - a broken repr must not hide the real problem
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     text = text.encode("ascii", "backslashreplace").decode("ascii").replace("\n", "\\n")

@@ -12,7 +12,8 @@ import inspect
 import json
 import random
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from pyflow.errors import DefinitionError, PollTimeout, ProbeError, shown
 from pyflow.protocols import Health, Probe, Reading
@@ -27,6 +28,8 @@ BACKOFF = Backoff("1s", ceiling="30s")
 TIMEOUT = "5m"
 WAIT_S_MIN = 0.001
 HEALTHS = get_args(Health)
+ON_UNKNOWN = get_args(OnUnknown)
+FLAT = frozenset({str, int, bool, type(None)})
 as_json = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -146,11 +149,21 @@ def _checked_reading(reading: Any) -> Reading:
         return Reading("unknown", {"error": f"the probe answered {shown(reading)}, no Reading"})
     if reading.health not in HEALTHS:
         return Reading("unknown", {"error": f"the probe's health was {shown(reading.health)}"})
+    if _is_flat(reading.evidence):  # as most of it is
+        return reading
     try:
         as_json(reading.evidence)
     except (TypeError, ValueError, RecursionError) as error:
         return Reading("unknown", {"error": f"the evidence is no JSON data: {shown(error)}"})
     return reading
+
+
+def _is_flat(evidence: object) -> bool:
+    """Return whether *evidence* is JSON data at a glance: words and whole numbers by name."""
+    if type(evidence) is not dict:
+        return False
+    items = cast("dict[object, object]", evidence).items()
+    return all(type(key) is str and type(value) in FLAT for key, value in items)
 
 
 async def _look_until(probe: Probe, deadline: float, *, before: Reading | None) -> Reading:
@@ -169,7 +182,7 @@ def _problems(probe: object, *, until: object, on_unknown: object, rng: object) 
     problems = [problem] if (problem := probe_problem(probe)) else []
     if until not in ("healthy", "unhealthy"):
         problems.append(f'until={shown(until)} must be "healthy" or "unhealthy"')
-    if on_unknown not in get_args(OnUnknown):
+    if on_unknown not in ON_UNKNOWN:
         problems.append(f'on_unknown={shown(on_unknown)} must be "wait", "fail" or "proceed"')
     if not isinstance(rng, (random.Random, type(None))):
         problems.append(f"rng={shown(rng)} must be a random.Random, such as random.Random(7)")
@@ -180,10 +193,20 @@ def _spans(backoff: Backoff | Span, timeout: Span, problems: list[str]) -> tuple
     waits, timeout_s = BACKOFF, 0.0
     try:
         timeout_s = seconds(timeout, what="timeout=")
-        waits = backoff if isinstance(backoff, Backoff) else Backoff(backoff, ceiling="30s")
+        if isinstance(backoff, Backoff):
+            waits = backoff
+        else:
+            waits = _named(backoff) if type(backoff) is str else _rising_from(backoff)
     except DefinitionError as error:
         problems.append(str(error))
     return waits, timeout_s
+
+
+def _rising_from(first: Span) -> Backoff:
+    return Backoff(first, ceiling="30s")
+
+
+_named = lru_cache(maxsize=256)(_rising_from)  # what is written in words is written again and again
 
 
 def _story(probe: Probe, until: str, reading: Reading, calls: int, elapsed_s: float) -> str:

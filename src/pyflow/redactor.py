@@ -80,6 +80,8 @@ class Redactor:
         A value is found even where a wrapped line or a colour code breaks it
         apart. Redacting again changes nothing.
         """
+        if not self._forms:
+            return text
         # A mask may complete another secret that holds asterisks. Every round
         # makes the text shorter, so the rounds end.
         while spans := self._forms.spans(text):

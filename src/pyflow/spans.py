@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from pyflow.errors import DefinitionError, shown
@@ -73,6 +74,7 @@ def _number(value: object) -> float | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _text_number(text: str) -> float | None:
     alone = PART.fullmatch(text)
     if alone is not None:  # as most are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import itertools
 import threading
@@ -34,6 +35,7 @@ from pyflow.testing import (
     simulate,
     takes,
 )
+from pyflow.testing.exploration.explore import YOUNG_MAX
 from pyflow.testing.exploration.template import Template
 from pyflow.testing.exploration.trial import Laboratory, Options, Scout
 from pyflow.testing.faults import KINDS, NO_FAULTS
@@ -493,6 +495,43 @@ class TestTimeLimit:
     def test_is_enough(self) -> None:
         """A limit that is not used up changes nothing."""
         assert told(explored(time_limit="1h")) == told(explored())
+
+
+class TestGarbage:
+    @pytest.fixture(autouse=True)
+    def as_before(self) -> Iterator[None]:
+        before = gc.get_threshold()
+        yield
+        gc.set_threshold(*before)
+
+    @pytest.mark.parametrize(
+        ("before", "during"),
+        [
+            ((700, 10, 10), (YOUNG_MAX, 10, 10)),
+            ((90_000, 5, 5), (90_000, 5, 5)),
+            ((0, 9, 9), (0, 9, 9)),
+        ],
+    )
+    def test_is_looked_for_less(
+        self, before: tuple[int, int, int], during: tuple[int, int, int]
+    ) -> None:
+        """Runs are made with fewer looks for garbage, and whoever looks seldom or never goes on so."""
+        gc.set_threshold(*before)
+        seen: set[tuple[int, int, int]] = set()
+
+        explored(faults=0, invariants=[lambda _: seen.add(gc.get_threshold())])
+
+        assert seen == {during}
+        assert gc.get_threshold() == before
+
+    def test_after_an_error(self) -> None:
+        """An exploration that ends with an error leaves the collector as it was too."""
+        before = gc.get_threshold()
+
+        with pytest.raises(SimulationError):
+            explore(cast("Any", lambda: 7), world=World())
+
+        assert gc.get_threshold() == before
 
 
 class TestProgress:

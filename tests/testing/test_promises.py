@@ -15,7 +15,7 @@ from pyflow.run.failures import see
 from pyflow.run.state import RunState
 from pyflow.testing import SimulatedFault, simulate
 from pyflow.testing.exploration import promises
-from pyflow.testing.exploration.promises import PROMISES
+from pyflow.testing.exploration.promises import PROMISES, may_break
 from support.explored import FEW
 
 Promise = Callable[[Any], str | None]
@@ -956,6 +956,19 @@ class TestPromises:
 
         assert said is not None
         assert said.startswith(case.message)
+
+    @pytest.mark.parametrize("case", CASES, ids=name)
+    def test_is_asked(self, case: Case) -> None:
+        """Whether a run may break a promise shows in the kinds of its records."""
+        assert may_break(case.promise, set(map(type, case.broken)))
+
+    def test_few_are_asked(self) -> None:
+        """A run that has only begun cannot break most promises, and is not held to them."""
+        asked = [promise for promise in PROMISES if may_break(promise, {ev.RunStarted})]
+
+        assert promises.rollback_goes_backwards not in asked
+        assert promises.a_start_happens_once in asked
+        assert len(asked) < len(PROMISES) / 2
 
     def test_each(self) -> None:
         """There are records for every promise."""

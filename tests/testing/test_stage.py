@@ -57,11 +57,12 @@ class TestStage:
         """Each call is reported as it begins, knows what became of it, and a new run counts anew."""
         entered: list[str] = []
         stage = Stage(SimulatedExecutor(), fakes={"deploy": fails(times=1)})
-        plan = stage.put_on(rollout().check())
+        plan = rollout().check()
+        stage.prepare(plan)
         stage.bind(NO_FAULTS, lambda call: entered.append(f"{call.label} {call.outcome}"))
         runs: list[list[tuple[str, str]]] = []
 
-        with SimulatedEngine(executor=stage.executor) as engine:
+        with SimulatedEngine(stage=stage) as engine:
             for _ in range(2):
                 engine.execute(plan)
                 runs.append([(repr(call), call.outcome) for call in stage.calls])
@@ -84,8 +85,8 @@ class TestStage:
         for fn in (lambda: 1 / 0, lambda: None):
             workflow.add_recovery(task, fn, then="retry")
 
-        with SimulatedEngine(executor=stage.executor) as engine:
-            engine.execute(stage.put_on(workflow.check()))
+        with SimulatedEngine(stage=stage) as engine:
+            engine.execute(workflow)
 
         assert [call.label for call in stage.calls] == [
             *(f"{task}#1", f"{task}#2", f"repair of {task}#2", f"repair of {task}#3"),

@@ -13,6 +13,7 @@ import pytest
 
 from pyflow.protocols import Sample
 from pyflow.testing import Load, SimulationError, VirtualClock, World, run_virtual
+from pyflow.testing.world import traffic
 from support.virtual import DAY_S, HOUR_S
 from support.worlds import shop, values
 
@@ -289,6 +290,39 @@ class TestSameAnswers:
 
         assert run_virtual(after(60, world, "errors shop"))[:6] == before == [0.0] * 6
         assert run_virtual(after(0, world, "errors shop"))[6:] > [4000.0] * 6
+
+    @pytest.mark.parametrize("figure", ["requests", "errors", "latency_s"])
+    def test_in_another_past(self, figure: str) -> None:
+        """A world that is set back and goes another way has the figures of that way, and of no other."""
+
+        def ask(world: World, *, wrong: float, rps: float) -> list[float]:
+            world.release("shop", "1.0", error_rate=wrong, latency_s=wrong, capacity_rps=rps / 2)
+            world.traffic("shop", rps)
+            return run_virtual(after(60, world, f"{figure} shop"))
+
+        world = shop(rps=100)
+        before = world.save()
+        ways = [
+            {"wrong": 0.1, "rps": 100.0},
+            {"wrong": 0.9, "rps": 100.0},
+            {"wrong": 0.9, "rps": 50.0},
+        ]
+        found: list[list[float]] = []
+        for way in [*ways, *ways]:
+            world.restore(before)
+            found.append(ask(world, **way))
+
+        assert found == [ask(shop(rps=100), **way) for way in [*ways, *ways]]
+        assert len(set(map(tuple, found))) > 1
+
+    def test_few_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A service remembers no more figures than it may, and answers the same for all that."""
+        many = run_virtual(after(600, shop(rps=100), "requests shop"))
+        monkeypatch.setattr(traffic, "DRAWN_MAX", 10)
+        world = shop(rps=100)
+
+        assert run_virtual(after(600, world, "requests shop")) == many
+        assert len(world.find("shop").drawn) <= 10 < len(many)
 
     def test_seeds(self) -> None:
         """Equal seeds give equal figures, other seeds give others."""

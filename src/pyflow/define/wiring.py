@@ -39,7 +39,7 @@ __all__ = [
     "unusable",
 ]
 
-Kind: TypeAlias = Literal["ctx", "call", "item", "param", "output"]
+Kind: TypeAlias = Literal["ctx", "item", "param", "output"]
 
 
 @frozen

@@ -706,31 +706,10 @@ class Workflow:
             self.problems.append(BadName(what, name, rule))
 
     def _check_task(self, subject: str, options: Mapping[str, Any]) -> None:
-        places = ", ".join(ISOLATIONS)
-        checks = [
-            ("join", options["join"] in JOINS, f"choose from {', '.join(JOINS)}"),
-            (
-                "isolation",
-                options["isolation"] in (None, *ISOLATIONS),
-                f"choose from {places}, or leave it out",
-            ),
-            (
-                "on_interrupt",
-                not isinstance(options["on_interrupt"], str)
-                or options["on_interrupt"] in ("ask", "rerun"),
-                'choose "ask", "rerun" or a function that finds out',
-            ),
-            *(
-                (option, isinstance(options[option], bool), "give True or False")
-                for option in ("allow_failure", "point_of_no_return", "effect")
-            ),
-            *_passing_checks(options),
-        ]
-        self.problems += [
-            BadOption(subject, option, options[option], expected)
-            for option, good, expected in checks
-            if not good
-        ]
+        rules = (*TASK_RULES, *PASSING_RULES) if "skippable" in options else TASK_RULES
+        for option, is_good, expected in rules:  # maps say nothing of how people pass a task over
+            if not is_good(options.get(option, False)):
+                self.problems.append(BadOption(subject, option, options[option], expected))
 
     def _check_options(self) -> None:
         self._check_name("workflow", self.name)
@@ -748,6 +727,8 @@ class Workflow:
             self.problems.append(BadOption(subject, option, value, expected))
 
     def _list_locks(self, subject: str, locks: object) -> tuple[str, ...]:
+        if locks == ():  # as most have none
+            return ()
         expected = f"name resources in printable text, 1 to {LOCK_CHARS_MAX} long"
         several = (locks,) if isinstance(locks, str) else locks
         if not isinstance(several, Iterable):
@@ -817,6 +798,8 @@ class Workflow:
             return cast("object", value)
 
     def _refs(self, subject: str, refs: TaskRef | Iterable[TaskRef]) -> tuple[str, ...]:
+        if type(refs) in (list, tuple) and all(type(ref) is str for ref in cast("Any", refs)):
+            return tuple(dict.fromkeys(cast("Iterable[str]", refs)))  # as most are given
         if isinstance(refs, str) or callable(refs) or iscoroutine(refs):
             refs = (refs,)
         if not isinstance(refs, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -856,23 +839,40 @@ class Workflow:
             return None
 
 
-def _passing_checks(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
-    """Return what may be said of how people pass a task over; maps say nothing of it."""
-    if "skippable" not in options:
-        return []
-    skippable = options["skippable"]
-    named = isinstance(skippable, str) and NAME.fullmatch(skippable) is not None
-    return [
-        (
-            "skippable",
-            named or isinstance(skippable, bool),
-            "give True, False, or the name of a step, in letters, digits, _ and -",
-        ),
-        *(
-            (option, isinstance(options.get(option, False), bool), "give True or False")
-            for option in ("skip_on_promotion", "background")
-        ),
-    ]
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_interrupt_policy(value: object) -> bool:
+    return not isinstance(value, str) or value in ("ask", "rerun")
+
+
+def _is_skippable(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and bool(NAME.fullmatch(value)))
+
+
+TASK_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("join", JOINS.__contains__, f"choose from {', '.join(JOINS)}"),
+    (
+        "isolation",
+        (None, *ISOLATIONS).__contains__,
+        f"choose from {', '.join(ISOLATIONS)}, or leave it out",
+    ),
+    ("on_interrupt", _is_interrupt_policy, 'choose "ask", "rerun" or a function that finds out'),
+    ("allow_failure", _is_bool, "give True or False"),
+    ("point_of_no_return", _is_bool, "give True or False"),
+    ("effect", _is_bool, "give True or False"),
+)
+"""What an option of a task may be, and what to write otherwise."""
+PASSING_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "skippable",
+        _is_skippable,
+        "give True, False, or the name of a step, in letters, digits, _ and -",
+    ),
+    ("skip_on_promotion", _is_bool, "give True or False"),
+    ("background", _is_bool, "give True or False"),
+)
 
 
 def _is_lock(value: object) -> bool:

@@ -154,9 +154,10 @@ def _agree(readings: Sequence[Reading]) -> bool:
 
 
 def _evidence(probes: Sequence[Probe], readings: Sequence[Reading]) -> dict[str, Any]:
+    names = {id(probe): shown(probe) for probe in {id(probe): probe for probe in probes}.values()}
     return {
         "readings": [
-            {"probe": shown(probe), "health": reading.health, "evidence": reading.evidence}
+            {"probe": names[id(probe)], "health": reading.health, "evidence": reading.evidence}
             for probe, reading in zip(probes, readings, strict=True)
         ]
     }

@@ -9,7 +9,7 @@ from pyflow.run.context import AsyncContext, AsyncRecoveryContext, Context, Reco
 from pyflow.tracing import traced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyflow.define.plan import Callee
     from pyflow.define.policies import Isolation
@@ -27,16 +27,20 @@ class Caller:
         self, executor: Executor, isolation: Isolation | None, environ: Mapping[str, str]
     ) -> None:
         self.executor = executor
+        self.stage: Callable[[Callee, Call, Task | None], Callee] | None = None
+        """Returns what is called in the place of a function; in a simulation."""
         self._isolation = isolation
         self._environ = environ
 
     def is_direct(self, callee: Callee, task: Task) -> bool:
         """Return whether *callee* of *task* may simply be awaited on the loop."""
-        return callee.asynchronous and (task.isolation or self._isolation) != "process"
+        if self.stage is not None or not callee.asynchronous:
+            return False
+        return (task.isolation or self._isolation) != "process"
 
     def is_isolated(self, task: Task | None, role: str) -> bool:
         """Return whether a call for *task* gets a process of its own."""
-        if role in ("finalizer", "interrupt") or task is None:
+        if role in ("finalizer", "interrupt") or task is None or self.stage is not None:
             return False
         return (task.isolation or self._isolation) == "process"
 

@@ -787,8 +787,8 @@ class Engine(Asking):
     def _new_id(self) -> str:
         known = set(self.journal.runs())
         while True:
-            at = self._clock.now().strftime("%Y%m%d-%H%M%S")
-            run_id = f"{at}-{self._rng.getrandbits(32):08x}"
+            at = self._clock.now().isoformat()[:19].replace("-", "").replace(":", "")
+            run_id = f"{at.replace('T', '-')}-{self._rng.getrandbits(32):08x}"
             if run_id not in known:
                 return run_id
 

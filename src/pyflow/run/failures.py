@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pyflow.errors import CodecError, NeedsDecision, PyflowError, RunStopping, TaskTimeout
@@ -105,14 +106,23 @@ def _text(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     """Return where *error* came from, without pyflow's own frames."""
     try:
-        frames = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if "/pyflow/run/" not in frame.filename.replace("\\", "/")
-        ]
-        return "".join(traceback.format_list(frames[-FRAMES_MAX:]))
+        frames = traceback.extract_tb(_outside(error.__traceback__))
+        return "".join(traceback.format_list(frames))
     except Exception:  # noqa: BLE001 - a source file may be unreadable
         return ""
+
+
+def _outside(trace: TracebackType | None) -> TracebackType | None:
+    """Return the last of *trace* that is not pyflow's own; what is left out costs no look at its source."""
+    steps: list[TracebackType] = []
+    while trace is not None:
+        if "/pyflow/run/" not in trace.tb_frame.f_code.co_filename.replace("\\", "/"):
+            steps.append(trace)
+        trace = trace.tb_next
+    last: TracebackType | None = None
+    for one in reversed(steps[-FRAMES_MAX:]):
+        last = TracebackType(last, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return last
 
 
 def _cut(text: str, size: int, *, keep_end: bool) -> str:

@@ -183,10 +183,13 @@ class Worker:
 
     async def ask(self, state: TaskState) -> None:
         """Ask a task's ``when=``."""
-        assert state.node.when is not None
+        callee = state.node.when
+        assert callee is not None
         try:
             call = Call(state.name, 1, role="when")
-            answer = state.node.when.fn(**self._arguments(state.node.when, call, state))
+            if self._caller.stage is not None:
+                callee = self._caller.stage(callee, call, state.node.task)
+            answer = callee.fn(**self._arguments(callee, call, state))
             if inspect.isawaitable(answer):
                 answer = await answer
             happening = on.ConditionAnswered(state.name, bool(answer))
@@ -263,6 +266,8 @@ class Worker:
         enter(self._desk.trace, call.part)
         task = state.node.task if state is not None else None
         try:
+            if self._caller.stage is not None:
+                callee = self._caller.stage(callee, call, task)
             arguments = self._arguments(callee, call, state)
             if self._caller.is_isolated(task, call.role):
                 return await self._caller.isolated(callee, arguments, call, self._desk, timeout_s)
@@ -310,8 +315,8 @@ class Worker:
         return {w.argument: self._argument(w, callee, call, state) for w in callee.wiring}
 
     def _argument(self, wire: Input, callee: Callee, call: Call, state: TaskState | None) -> Any:
-        if wire.kind in ("ctx", "call"):
-            return call if wire.kind == "call" else self._caller.context(self._desk, callee, call)
+        if wire.kind == "ctx":
+            return self._caller.context(self._desk, callee, call)
         if wire.kind == "param" and wire.source in self._parameters.objects:
             return self._parameters.objects[wire.source]
         decode = wire.decode or _as_it_is

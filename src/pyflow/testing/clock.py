@@ -7,6 +7,7 @@ both: a run of 36 hours begins and ends 36 hours apart.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from pyflow.testing.errors import SimulationError
 
 if TYPE_CHECKING:
     import contextvars
+    from collections import deque
     from collections.abc import Callable
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
@@ -26,7 +28,12 @@ RESOLUTION_MIN_S = 1e-9
 class VirtualTime(asyncio.BaseEventLoop):
     """The part of a `VirtualLoop` that a clock reads: time that stands until it is moved."""
 
-    _clock_resolution: float  # asyncio's own, under the name that it has in every version
+    # asyncio's own state, under the names that it has in every version.
+    _clock_resolution: float
+    _closed: bool
+    _debug: bool
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]  # a heap: the next one comes first
 
     def __init__(self, *, start_s: float) -> None:
         self.start_s = self._now = start_s
@@ -47,7 +54,25 @@ class VirtualTime(asyncio.BaseEventLoop):
         """Call *callback* at the virtual time *when*; infinity means never."""
         if math.isnan(when):
             raise ValueError("a timer was set for NaN; expected a time in seconds")
-        return super().call_at(when, cast("Any", callback), *args, context=context)
+        if self._debug or self._closed or when is None:  # pyright: ignore[reportUnnecessaryComparison]
+            return super().call_at(when, cast("Any", callback), *args, context=context)
+        timer: Any = asyncio.TimerHandle(when, cast("Any", callback), args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # noqa: SLF001 - as asyncio's own does, with fewer questions
+        return timer
+
+    def call_soon(
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Call *callback* in the next turn."""
+        if self._debug or self._closed:
+            return super().call_soon(cast("Any", callback), *args, context=context)
+        handle = asyncio.Handle(cast("Any", callback), args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def _move_to(self, now: float) -> None:
         # A timer fires if `when < now + resolution`, so the resolution must not

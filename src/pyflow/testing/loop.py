@@ -33,7 +33,6 @@ from pyflow.testing.turns import drop_cancelled, run_ready, take_due
 from pyflow.testing.where import where_task
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Coroutine
 
 __all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
@@ -77,8 +76,6 @@ class VirtualLoop(WorkingLoop):
     """
 
     # asyncio's own state, under the names that it has in every version.
-    _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]  # a heap: the next one comes first
     _stopping: bool
     _timer_cancelled_count: int
 
@@ -190,7 +187,7 @@ class VirtualLoop(WorkingLoop):
         if self._timer_cancelled_count:
             left = drop_cancelled(self._scheduled, self._timer_cancelled_count)
             self._timer_cancelled_count = left
-        if self._works:
+        if self._works.all:
             self._turns = 0
             if not ready and not self._stopping:
                 self._attend()
@@ -200,7 +197,8 @@ class VirtualLoop(WorkingLoop):
                 self._spinning()
         else:
             self._move_on()
-        take_due(self._scheduled, self._now + self._clock_resolution, ready)
+        if self._scheduled:
+            take_due(self._scheduled, self._now + self._clock_resolution, ready)
         run_ready(ready)
 
     def _attend(self) -> None:

@@ -117,12 +117,15 @@ class SimulatedEngine(Engine):
         max_parallel: int = 64,
         drain_timeout: Span = "10m",
         secrets: Iterable[Secret] = (),
+        stage: Stage | None = None,
     ) -> None:
-        """Make an engine; for the arguments see `pyflow.Engine`."""
+        """Make an engine that calls functions on *stage*; for the other arguments see `pyflow.Engine`."""
+        if executor is None:
+            executor = stage.executor if stage is not None else SimulatedExecutor()
         super().__init__(
             journal=journal if journal is not None else DraftJournal(),
             locks=locks,
-            executor=executor if executor is not None else SimulatedExecutor(),
+            executor=executor,
             max_parallel=max_parallel,
             drain_timeout=drain_timeout,
             secrets=secrets,
@@ -131,6 +134,7 @@ class SimulatedEngine(Engine):
             seed=seed,
         )
         self._seed = seed
+        self._caller.stage = stage.staged if stage is not None else None
 
     def execute(
         self,
@@ -223,7 +227,7 @@ def simulate(
     script = ScriptedFaults(faults)
     stage = Stage(SimulatedExecutor(), fakes=fakes, faults=script if script.faults else NO_FAULTS)
     engine = SimulatedEngine(
-        executor=stage.executor,
+        stage=stage,
         locks=world.locks if world is not None else None,
         seed=seed,
         max_parallel=max_parallel,
@@ -235,9 +239,8 @@ def simulate(
 
     async def main() -> tuple[Result, float]:
         with inside(world, script if script.faults else NO_FAULTS):
-            run = engine.start(
-                stage.put_on(plan), params=params, environment=environment, initiator=initiator
-            )
+            stage.prepare(plan)
+            run = engine.start(plan, params=params, environment=environment, initiator=initiator)
             result = await attend(run, operator)
             check_given(run)
             return result, asyncio.get_running_loop().time()

@@ -1,8 +1,8 @@
-"""Put a plan on stage: its functions, or fakes in their place, with faults around them.
+"""Put calls on stage: of a plan's functions, or of fakes in their place, with faults around them.
 
-The plan keeps its shape, and the engine runs it as it runs any other. Only
-the functions are wrapped: each call is noted, may meet a fault as it begins
-or ends, and goes to a fake where one is given.
+The engine runs the plan as it runs any other. Only when it is about to call a
+function does it ask the stage what to call: each call is noted, may meet a
+fault as it begins or ends, and goes to a fake where one is given.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pyflow.define.problems import MissingInput
-from pyflow.define.task import MISSING
 from pyflow.define.wiring import (
     Callee,
-    Input,
     Names,
     Wirer,
     callee_of,
@@ -24,7 +22,6 @@ from pyflow.define.wiring import (
     unusable,
 )
 from pyflow.errors import nearest, shown
-from pyflow.frozen import replace
 from pyflow.run.calls import make_context, not_awaitable
 from pyflow.testing.behaviour import Act, Behaviour
 from pyflow.testing.errors import SimulationError
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from pyflow.define.plan import Node, Plan
-    from pyflow.define.task import Function
+    from pyflow.define.task import Function, Task
     from pyflow.errors import Problem
     from pyflow.run.context import AsyncContext, Call, Context
     from pyflow.testing.strands import SimulatedExecutor
@@ -44,7 +41,6 @@ __all__ = ["CURRENT", "Fake", "Stage", "StagedCall", "take_time"]
 Fake: TypeAlias = "Behaviour | Callable[..., Any]"
 """What stands in for a function: a behaviour, or another function, wired by its parameters."""
 
-STAGED = Input("_staged", "call", "call", None, MISSING)
 NAMES = {
     "task": "{}",
     "undo": "undo of {}",
@@ -120,10 +116,11 @@ class Stage:
         self._fakes = dict(fakes or {})
         self._faults = faults
         self._on_enter = on_enter
+        self._stand_ins: dict[str, Callee] = {}  # fakes that are functions, wired
         self._numbers: dict[str, int] = {}
         self._called: dict[tuple[str, str], int] = {}
 
-    # The plan -----------------------------------------------------------------------------
+    # The runs -----------------------------------------------------------------------------
 
     def bind(self, faults: Faults, on_enter: Callable[[StagedCall], None]) -> None:
         """Have the next run meet *faults*, and have every call of it reported to *on_enter*."""
@@ -136,24 +133,18 @@ class Stage:
         self._numbers.clear()
         self._called.clear()
 
-    def put_on(self, plan: Plan) -> Plan:
-        """Return *plan* with every function on this stage.
+    def prepare(self, plan: Plan) -> None:
+        """Make sure that every fake has a function of *plan* that it can stand for.
 
         Raises:
             SimulationError: A fake is for a function that the plan does not have,
                 or asks for what its task does not get.
         """
-        self._check_fakes(plan)
-        nodes = {name: self._node(plan, node) for name, node in plan.nodes.items()}
-        finalizers = tuple(
-            (finalizer, self._callee(plan, "finalizer", finalizer.name, callee, None))
-            for finalizer, callee in plan.finalizers
-        )
-        return dataclasses.replace(plan, nodes=nodes, finalizers=finalizers)
+        if self._fakes:
+            self._check_fakes(plan)
+            self._stand_ins = dict(self._wired(plan))
 
     def _check_fakes(self, plan: Plan) -> None:
-        if not self._fakes:
-            return
         known = tuple(_names(plan))
         for name in self._fakes:
             if name not in known:
@@ -164,43 +155,31 @@ class Stage:
                     f"It has: {', '.join(known)}"
                 )
 
-    def _node(self, plan: Plan, node: Node) -> Node:
-        task = node.task
-        stopped = task.isolation == "process"
+    def _wired(self, plan: Plan) -> Iterator[tuple[str, Callee]]:
+        """Yield every fake that is a function, wired as the one that it stands for."""
+        for role, name, node in _roles(plan):
+            what = NAMES[role].format(name)
+            if what in self._fakes and not isinstance(self._fakes[what], Behaviour):
+                yield what, _wired(plan, role, name, self._fakes[what], node)
 
-        def staged(role: str, callee: Callee | None) -> Any:
-            if callee is None:
-                return None
-            made = self._callee(plan, role, task.name, callee, node)
-            return self._killable(made) if stopped and role != "when" else made
-
-        return replace(
-            node,
-            task=replace(task, isolation=None) if stopped else task,
-            call=staged("task", node.call),
-            when=staged("when", node.when),
-            undo=staged("undo", node.undo),
-            repairs=tuple(staged("repair", repair) for repair in node.repairs),
-            on_interrupt=staged("interrupt", node.on_interrupt),
-        )
-
-    def _callee(
-        self, plan: Plan, role: str, name: str, callee: Callee, node: Node | None
-    ) -> Callee:
+    def staged(self, callee: Callee, call: Call, task: Task | None) -> Callee:
+        """Return what the engine calls in the place of *callee*, which *call* is a call of."""
         original, fake = callee.fn, None
-        what = NAMES[role].format(name) if self._fakes else ""
-        if what in self._fakes:
-            fake = self._fakes[what]
-            if not isinstance(fake, Behaviour):
-                callee, fake = _wired(plan, role, name, fake, node), None
+        if self._fakes:
+            what = NAMES[call.role].format(task.name if task is not None else call.task)
+            callee = self._stand_ins.get(what, callee)
+            given = self._fakes.get(what)
+            fake = given if isinstance(given, Behaviour) else None
+        isolation = task.isolation if task is not None else None
         if callee.asynchronous:
-            fn = self._staged_async(callee.fn, fake)
+            fn = self._staged_async(callee.fn, fake, call)
         else:
-            inline = node is not None and node.task.isolation == "inline"
-            fn = self._staged_plain(callee.fn, fake, may_wait=role != "when" and not inline)
+            may_wait = call.role != "when" and isolation != "inline"
+            fn = self._staged_plain(callee.fn, fake, call, may_wait=may_wait)
         # Records and errors name the function that was meant, whatever stands around it.
         fn.__qualname__ = getattr(original, "__qualname__", type(original).__qualname__)
-        return Callee(fn, (*callee.wiring, STAGED), callee.asynchronous, callee.waits)
+        made = Callee(fn, callee.wiring, callee.asynchronous, callee.waits)
+        return self._killable(made) if isolation == "process" and call.role != "when" else made
 
     def _killable(self, callee: Callee) -> Callee:
         """Return *callee* as a process that a timeout ends runs it: as something to cancel."""
@@ -224,9 +203,9 @@ class Stage:
 
     # The calls ----------------------------------------------------------------------------
 
-    def _staged_async(self, fn: Function, fake: Behaviour | None) -> Function:
-        async def staged(_staged: Call, **arguments: Any) -> Any:
-            call = self._enter(_staged)
+    def _staged_async(self, fn: Function, fake: Behaviour | None, made: Call) -> Function:
+        async def staged(**arguments: Any) -> Any:
+            call = self._enter(made)
             CURRENT.set(call)  # every call has a task of its own, and so a context of its own
             with call:
                 act = self._begin(call, fake)
@@ -237,9 +216,11 @@ class Stage:
 
         return staged
 
-    def _staged_plain(self, fn: Function, fake: Behaviour | None, *, may_wait: bool) -> Function:
-        def staged(_staged: Call, **arguments: Any) -> Any:
-            call = self._enter(_staged)
+    def _staged_plain(
+        self, fn: Function, fake: Behaviour | None, made: Call, *, may_wait: bool
+    ) -> Function:
+        def staged(**arguments: Any) -> Any:
+            call = self._enter(made)
             with call:
                 act = self._begin(call, fake, may_wait=may_wait)
 
@@ -314,18 +295,24 @@ async def take_time(delay_s: float) -> None:
 
 def _names(plan: Plan) -> Iterator[str]:
     """Yield the name of every function of *plan*."""
+    for role, name, _ in _roles(plan):
+        yield NAMES[role].format(name)
+
+
+def _roles(plan: Plan) -> Iterator[tuple[str, str, Node | None]]:
+    """Yield every role for which *plan* has a function, and of which task or finalizer."""
     for name, node in plan.nodes.items():
-        yield name
+        yield "task", name, node
         if node.undo is not None:
-            yield NAMES["undo"].format(name)
+            yield "undo", name, node
         if node.repairs:
-            yield NAMES["repair"].format(name)
+            yield "repair", name, node
         if node.when is not None:
-            yield NAMES["when"].format(name)
+            yield "when", name, node
         if node.on_interrupt is not None:
-            yield NAMES["interrupt"].format(name)
+            yield "interrupt", name, node
     for finalizer, _ in plan.finalizers:
-        yield NAMES["finalizer"].format(finalizer.name)
+        yield "finalizer", finalizer.name, None
 
 
 def _wired(plan: Plan, role: str, name: str, fake: Any, node: Node | None) -> Callee:

@@ -59,24 +59,25 @@ class WorkInFlight:
         self.lost = False
         """Whether work was given up; it may still call in."""
 
-        self._works: dict[Work, None] = {}
+        self.all: dict[Work, None] = {}
+        """Everything that is in flight, oldest first."""
         self._on_thread = threading.local()
 
     def __len__(self) -> int:
-        return len(self._works)
+        return len(self.all)
 
     def __contains__(self, work: Work) -> bool:
-        return work in self._works
+        return work in self.all
 
     def begin(self, name: str, *, executor: object = None) -> Work:
         """Count work from now on."""
         work = Work(self, name, executor)
-        self._works[work] = None
+        self.all[work] = None
         return work
 
     def end(self, work: Work) -> None:
         """Count *work* no longer."""
-        self._works.pop(work, None)
+        self.all.pop(work, None)
 
     def run(self, work: Work, func: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run *func* on the thread that this is called on, as what *work* is."""
@@ -123,7 +124,7 @@ class WorkInFlight:
             SimulationError: No work is in flight, so the loop could not have
                 waited for this thread.
         """
-        if not self._works and not self.lost:
+        if not self.all and not self.lost:
             raise SimulationError(
                 f"thread {threading.current_thread().name!r} called call_soon_threadsafe() "
                 "while no work was in flight, so virtual time could not wait for it; start "
@@ -142,22 +143,22 @@ class WorkInFlight:
         Parked work is not, and neither is what cannot begin before other work
         of its pool has ended: it waits for whatever that work waits for.
         """
-        running = Counter(w.executor for w in self._works if w.thread is not None)
+        running = Counter(w.executor for w in self.all if w.thread is not None)
         return [
             w
-            for w in self._works
+            for w in self.all
             if not w.parked and (w.thread is not None or running[w.executor] < _size(w.executor))
         ]
 
     def waiting(self) -> list[Waiting]:
         """Return the threads of parked work."""
-        return [Waiting(f"thread of {w.name}", "parked") for w in self._works if w.parked]
+        return [Waiting(f"thread of {w.name}", "parked") for w in self.all if w.parked]
 
     def give_up(self, stall_s: float) -> SimulationStalled:
         """Count what did not come back in *stall_s* no longer, and return the error to raise."""
         holding = self.holding()
         for work in holding:
-            del self._works[work]
+            del self.all[work]
         self.lost = True
         return SimulationStalled(
             f"virtual time stood still for {stall_s:g} real seconds, waiting for "
@@ -172,7 +173,7 @@ class WorkInFlight:
         work = _SERVED.get()
         if work is not None and work.among is self:
             return work  # or has ended meanwhile; then nobody waits, and nobody is to be parked
-        for candidate in self._works:  # asked in a way that does not show who asked
+        for candidate in self.all:  # asked in a way that does not show who asked
             if not candidate.parked:
                 return candidate
         raise SimulationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ AlwaysInvariant = TypeVar("AlwaysInvariant", bound=Callable[[World], object])
 
 FAULTS_MAX = 5
 PROGRESS_EVERY_S = 1.0
+YOUNG_MAX = 50_000
+"""How many objects may come to be, while runs are made, before garbage is looked for among them."""
 COUNTEREXAMPLES_MAX = 20
 
 
@@ -137,7 +140,8 @@ def explore(
         search = Search(laboratory.run, faults=faults, kinds=chosen, prune=prune)
         tour = _Tour(factory, laboratory, search, _told(progress))
         try:
-            return tour.make(limit_s=limit_s, most=COUNTEREXAMPLES_MAX if find_all else 1)
+            with _few_collections():
+                return tour.make(limit_s=limit_s, most=COUNTEREXAMPLES_MAX if find_all else 1)
         finally:
             laboratory.close()
 
@@ -200,6 +204,18 @@ def _as_found(world: World) -> Generator[None]:
     finally:
         world.restore(saved)
         world.faults = faults
+
+
+@contextmanager
+def _few_collections() -> Generator[None]:
+    """Look for garbage less often: a run leaves little of it, and makes many objects that live on."""
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(max(before[0], YOUNG_MAX), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Tour:

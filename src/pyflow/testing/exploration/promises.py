@@ -8,10 +8,11 @@ alone, for a run in virtual time and for one under faults alike.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 
 from pyflow.define.policies import Retry
 from pyflow.errors import RunStopping
+from pyflow.frozen import fields_of
 from pyflow.record import events as ev
 from pyflow.run.failures import see
 from pyflow.run.recovery import matches
@@ -20,12 +21,14 @@ from pyflow.testing.faults import SimulatedFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pyflow.define.task import Recovery, Task
     from pyflow.run.state import RunState, TaskState
 
-__all__ = ["PROMISES", "Told"]
+__all__ = ["PROMISES", "Told", "may_break"]
 
+Promise = TypeVar("Promise", bound="Callable[[Told], str | None]")
 SETTLING = (
     ev.TaskSucceeded,
     ev.TaskFailed,
@@ -48,6 +51,11 @@ LOST = see(SimulatedFault()).kinds
 """What an injected failure is: the one error that is known whole from its record."""
 CUT = see(RunStopping()).type
 NEVER = Retry(1)
+PASSING = (
+    ev.PassedOver,
+    *(cls for cls in ev.EVENTS.values() if "passed" in fields_of(cls)),
+)
+"""What says that people pass a task over, or have."""
 
 
 class Told(Protocol):
@@ -62,6 +70,22 @@ class Told(Protocol):
     def state(self) -> RunState:
         """What that comes to."""
         ...
+
+
+def about(*records: type[ev.Event]) -> Callable[[Promise], Promise]:
+    """Mark a promise as one that only a run with one of these *records* can break."""
+
+    def mark(promise: Promise) -> Promise:
+        promise.about = frozenset(records)  # type: ignore[attr-defined]
+        return promise
+
+    return mark
+
+
+def may_break(promise: Callable[..., object], kinds: AbstractSet[type[ev.Event]]) -> bool:
+    """Return whether a run with records of these *kinds* alone can break *promise*."""
+    needs: frozenset[type[ev.Event]] | None = getattr(promise, "about", None)
+    return needs is None or not needs.isdisjoint(kinds)
 
 
 def the_end_leaves_nothing_open(run: Told) -> str | None:
@@ -131,6 +155,7 @@ def a_start_waits_for_dependencies(run: Told) -> str | None:
     return None
 
 
+@about(ev.TaskFailed, ev.TaskBlocked, ev.TaskInterrupted)
 def a_start_needs_what_it_joins(run: Told) -> str | None:
     """A task that waits for success starts only where no dependency failed."""
     bad: set[str] = set()
@@ -162,6 +187,7 @@ def a_start_happens_once(run: Told) -> str | None:
     return None
 
 
+@about(*PASSING)
 def what_is_passed_over_does_not_start(run: Told) -> str | None:
     """No task starts that a person has passed over, and none counts as passed otherwise."""
     passed: set[str] = set()
@@ -189,6 +215,7 @@ def what_is_done_is_not_done_again(run: Told) -> str | None:
     return None
 
 
+@about(ev.RunResumed, ev.TaskInterrupted, ev.InterruptResolved)
 def an_interruption_is_looked_into(run: Told) -> str | None:
     """What follows from an attempt that was cut off is for its policy, a look, or a person to say."""
     running: set[str] = set()
@@ -249,6 +276,7 @@ def attempts_keep_to_the_policy(run: Told) -> str | None:
     return None
 
 
+@about(ev.AttemptFailed, ev.UndoAttemptFailed)
 def tries_are_made(run: Told) -> str | None:
     """A connection that was lost is followed by every try and repair that the policy has."""
     due: dict[str | None, str] = {}
@@ -280,6 +308,7 @@ def tries_are_made(run: Told) -> str | None:
     return None
 
 
+@about(ev.RepairSucceeded)
 def a_repair_counts(run: Told) -> str | None:
     """A repair that succeeded has the task tried again, or gives it its output."""
     repaired: dict[str | None, str] = {}
@@ -298,6 +327,7 @@ def a_repair_counts(run: Told) -> str | None:
     return None
 
 
+@about(ev.MapExpanded)
 def a_map_keeps_its_limits(run: Told) -> str | None:
     """A map runs no more items at once than it may, and succeeds if no more failed than it may."""
     running: set[str] = set()
@@ -326,6 +356,7 @@ def a_map_keeps_its_limits(run: Told) -> str | None:
     return None
 
 
+@about(ev.IntentRaised)
 def starts_stop_when_the_run_does(run: Told) -> str | None:
     """Once the intent is cancel or rollback, no attempt and no repair starts."""
     stopping = None
@@ -337,6 +368,7 @@ def starts_stop_when_the_run_does(run: Told) -> str | None:
     return None
 
 
+@about(ev.RunPaused, ev.IntentRaised)
 def nothing_starts_while_paused(run: Told) -> str | None:
     """Nothing starts while the run is paused, or held."""
     paused = False
@@ -370,6 +402,7 @@ def nothing_starts_while_paused(run: Told) -> str | None:
     return None
 
 
+@about(ev.TaskFailed)
 def a_failure_is_acted_upon(run: Told) -> str | None:
     """A run whose failure nobody handled does not succeed, nor end where it was to roll back or be held."""
     failed: dict[str, None] = {}
@@ -387,6 +420,7 @@ def a_failure_is_acted_upon(run: Told) -> str | None:
     return None
 
 
+@about(ev.CommandReceived)
 def commands_are_obeyed(run: Told) -> str | None:
     """A cancel or a rollback that was accepted raises the intent."""
     level = 0
@@ -400,6 +434,7 @@ def commands_are_obeyed(run: Told) -> str | None:
     return None
 
 
+@about(ev.IntentRaised)
 def the_end_is_what_was_intended(run: Told) -> str | None:
     """A run that was to roll back has done so when it ends, and one that was to stop has."""
     status = run.state.status
@@ -413,6 +448,7 @@ def the_end_is_what_was_intended(run: Told) -> str | None:
     return None
 
 
+@about(ev.IntentRaised, ev.HoldReleased)
 def intent_never_falls(run: Told) -> str | None:
     """Intent only rises, but for a recorded decision of a person that ends a hold."""
     level, held = 0, set[str]()
@@ -431,6 +467,7 @@ def intent_never_falls(run: Told) -> str | None:
     return None
 
 
+@about(ev.UndoStarted)
 def rollback_is_what_was_intended(run: Told) -> str | None:
     """Only what was started is undone, after the intent to roll back, up to a point of no return."""
     intended = passed = False
@@ -465,6 +502,7 @@ def rollback_leaves_nothing_unsaid(run: Told) -> str | None:
     return None
 
 
+@about(ev.UndoStarted)
 def rollback_goes_backwards(run: Told) -> str | None:
     """No undo starts before everything applied that depends on its task is undone."""
     undone: set[str] = set()
@@ -479,6 +517,7 @@ def rollback_goes_backwards(run: Told) -> str | None:
     return None
 
 
+@about(ev.UndoStarted)
 def rollback_begins_when_all_is_still(run: Told) -> str | None:
     """No undo starts while an attempt is under way that has not been declared in doubt."""
     running: dict[str, None] = {}
@@ -492,6 +531,7 @@ def rollback_begins_when_all_is_still(run: Told) -> str | None:
     return None
 
 
+@about(ev.UndoAttemptFailed, ev.FinalizerFailed)
 def nothing_shielded_is_cut_short(run: Told) -> str | None:
     """No undo and no finalizer is cut short because the run stops."""
     for one in run.events:

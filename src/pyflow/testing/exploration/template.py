@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from pyflow.define.task import Finalizer, Recovery, Task
 from pyflow.define.workflow import Workflow
 from pyflow.errors import shown
 from pyflow.frozen import fields_of, replace
@@ -26,6 +28,16 @@ __all__ = ["Cell", "Template", "unequal"]
 
 FUNCTIONS = ("fn", "when", "on_interrupt")
 ELSEWHERE = ("defined_at",)
+
+
+def _parts(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]:
+    """Return what gets the values that are compared of a *cls*, and the names of its functions."""
+    names = [name for name in fields_of(cls) if name not in ELSEWHERE]
+    values = attrgetter(*(name for name in names if name not in FUNCTIONS))
+    return values, tuple(name for name in names if name in FUNCTIONS)
+
+
+PARTS = {cls: _parts(cls) for cls in (Task, Recovery, Finalizer)}
 ANEW = "Let the factory make all that a run changes anew, and draw nothing by itself."
 
 
@@ -140,16 +152,11 @@ def _alike(ones: Sequence[Any], others: Sequence[Any]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    names: tuple[str, ...] = fields_of(type(one))  # pyright: ignore[reportUnknownArgumentType]
-    for name in names:
-        if name in ELSEWHERE:
-            continue
-        a, b = getattr(one, name), getattr(other, name)
-        if a is b:
-            continue
-        if not (_same_code(a, b) if name in FUNCTIONS else a == b):
-            return False
-    return True
+    values, functions = PARTS[type(one)]
+    if values(one) != values(other):
+        return False
+    pairs = ((getattr(one, name), getattr(other, name)) for name in functions)
+    return all(a is b or _same_code(a, b) for a, b in pairs)
 
 
 def _same_code(one: Any, other: Any) -> bool:

@@ -12,7 +12,7 @@ from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
 from pyflow.testing.exploration.memory import remembered_by
-from pyflow.testing.exploration.promises import PROMISES
+from pyflow.testing.exploration.promises import PROMISES, may_break
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
 from pyflow.testing.exploration.template import unequal
 from pyflow.testing.faults import Fault, cannot_happen, never_reached
@@ -216,7 +216,7 @@ class Laboratory:
         self._stage.bind(scout, trial.on_enter)
         self._loop.on_jump = trial.on_jump
         try:
-            self._loop.run_until_complete(trial.main(self._executor))
+            self._loop.run_until_complete(trial.main())
         except SimulationStalled as error:
             trial.stall(str(error))
         finally:
@@ -228,8 +228,9 @@ class Laboratory:
 
     def _renewed(self) -> Any:
         """Return the plan with the functions of a new workflow, which remember nothing."""
-        if self._template.renew() or self._plan is None:
-            self._plan = self._stage.put_on(self._template.plan)
+        if self._template.renew():
+            self._plan = self._template.plan
+            self._stage.prepare(self._plan)
         return self._plan
 
     def _rewind(self) -> None:
@@ -286,7 +287,7 @@ class Trial:
         self._loop: VirtualLoop
         scout.fingerprint = self._fingerprint
 
-    async def main(self, executor: SimulatedExecutor) -> None:
+    async def main(self) -> None:
         """Run the workflow until it has ended, is held, is dead, or is of no more interest."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -295,13 +296,13 @@ class Trial:
         self._broken = {(name, key) for name, key, _ in self._look()}
         loop.call_at(self._options.within_s, self._end, "unfinished")
         timers = self._world.begin()
-        self._set_out(lambda: self._start(executor))
+        self._set_out(self._start)
         status = await self._over
         while status == "crashed" and self._recorder.events and not self.scout.was_pruned:
             self._over = loop.create_future()
             await self._bury()
             if not self._over.done():
-                self._set_out(lambda: self._take_up(executor))
+                self._set_out(self._take_up)
             status = await self._over
         self.scout.is_dead = True
         self._world.end(timers)
@@ -311,28 +312,28 @@ class Trial:
 
     # Engines, one after the other ---------------------------------------------------------
 
-    def _engine(self, executor: SimulatedExecutor) -> SimulatedEngine:
+    def _engine(self) -> SimulatedEngine:
         return SimulatedEngine(
             seed=self._options.seed,
             journal=self._recorder,
             locks=self._world.locks,
-            executor=executor,
+            stage=self._stage,
             max_parallel=self._options.max_parallel,
             drain_timeout=self._options.drain_timeout_s,
         )
 
-    def _start(self, executor: SimulatedExecutor) -> Run:
-        return self._engine(executor).start(
+    def _start(self) -> Run:
+        return self._engine().start(
             self._plan,
             params=self._options.params,
             environment=self._options.environment,
             initiator="exploration",
         )
 
-    def _take_up(self, executor: SimulatedExecutor) -> Run:
+    def _take_up(self) -> Run:
         self._plan = self._renew()  # another process, which knows what is recorded and no more
         try:
-            run = self._engine(executor).reopen(
+            run = self._engine().reopen(
                 self._recorder.run_id,
                 self._plan,
                 params=self._options.params,
@@ -396,7 +397,8 @@ class Trial:
     def _judge(self, status: str) -> None:
         """Check the run; of one that was given up, what it has behind it, which no other run has."""
         run = self._seen(status)
-        held = (*AT_ANY_TIME, *PROMISES)
+        kinds = set(map(type, run.events))
+        held = (*AT_ANY_TIME, *(one for one in PROMISES if may_break(one, kinds)))
         if not self.scout.was_pruned:
             self.explored = run
             held = (*AT_THE_END, *held, *self._options.at_the_end)

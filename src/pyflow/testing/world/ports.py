@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pyflow.errors import nearest, shown
 from pyflow.messages import FIRST, Attempt, Delivery, Message, delivered
 from pyflow.protocols import Reading, Sample, ServiceState
 from pyflow.testing.behaviour import Act, Behaviour
+from pyflow.testing.clock import EPOCH
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.faults import FaultKind, act_of
 from pyflow.testing.stage import CURRENT, take_time
@@ -17,7 +19,7 @@ from pyflow.testing.world.traffic import BUCKET_S, Bucket, buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from pyflow.testing.world.service import Segment, Service
     from pyflow.testing.world.world import World
@@ -191,10 +193,10 @@ class SimulatedProbe(Port):
         return await self._perform("read", self._look, twisted=self._twisted)
 
     def _look(self) -> Reading:
-        service = self._world.find(self._service)
-        state = service.view(self._world.now_s)
-        mine = [i for i in state.instances if self._version in (None, i.version)]
-        ready = sum(instance.ready for instance in mine)
+        units = self._world.find(self._service).now.units
+        mine = [unit for unit in units if self._version in (None, unit.version)]
+        now_s = self._world.now_s
+        ready = sum(unit.is_ready(now_s) for unit in mine)
         wanted = self._ready if self._ready is not None else max(1, len(mine))
         evidence = {"ready": ready, "instances": len(mine), "wanted": wanted}
         return Reading("healthy" if ready >= wanted else "unhealthy", evidence)
@@ -272,18 +274,22 @@ class SimulatedMetrics(Port):
     def _samples(
         self, figure: str, service: Service, version: str | None, after_s: float, until_s: float
     ) -> list[Sample]:
-        if version is not None and version not in self._versions(service):
-            return []
-        versions = self._versions(service) if version is None else [version]
+        versions = self._versions(service)
+        if version is not None:
+            if version not in versions:
+                return []
+            versions = [version]
         rows = [
             buckets(service, v, after_s=after_s, until_s=until_s, seed=self._world.seed)
             for v in versions
         ]
         samples: list[Sample] = []
+        figure_of, began_s = self.figures[figure], self._world._begun_s  # noqa: SLF001 - read once for all
         for row in zip(*rows, strict=True):
-            value = self.figures[figure](_together(row))
+            value = figure_of(_together(row))
             if value is not None:
-                samples.append(Sample(self._world.instant(row[0].at_s), float(value)))
+                at = EPOCH + timedelta(seconds=row[0].at_s - began_s)
+                samples.append(Sample(at, float(value)))
         return samples
 
     def _versions(self, service: Service) -> list[str]:
@@ -319,6 +325,9 @@ def _spoilt(samples: list[Sample], act: Act) -> list[Sample]:
 
 def _together(row: Sequence[Bucket]) -> Bucket:
     """Return the figures of several versions as those of one."""
+    if len(row) == 1:
+        at_s, requests, errors, latency_s = row[0]
+        return Bucket(at_s, requests, errors, latency_s * requests / requests if requests else 0.0)
     requests = sum(bucket.requests for bucket in row)
     spent_s = sum(bucket.latency_s * bucket.requests for bucket in row)
     latency_s = spent_s / requests if requests else 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from pyflow.errors import shown
 from pyflow.protocols import Instance, ServiceState
@@ -139,6 +139,8 @@ class Service:
         self.terms = [Terms(at_s, {}, None)]
         units = tuple(Unit(f"{name}-{n}", version, at_s, at_s) for n in range(1, instances + 1))
         weights = {version: 100.0} if routed else {}
+        self.drawn: dict[tuple[Any, ...], Any] = {}
+        """Figures that were worked out already, by all that they depend on."""
         self.segments = [Segment(at_s, units, weights, 1, instances + 1)]
 
     def __repr__(self) -> str:
@@ -172,8 +174,11 @@ class Service:
 
     def ready(self, version: str, at_s: float, *, segment: Segment | None = None) -> int:
         """Return how many instances of *version* can take traffic."""
-        units = (segment or self.now).units
-        return sum(unit.version == version and unit.is_ready(at_s) for unit in units)
+        ready, limit_s = 0, at_s + TICK_S
+        for _, of, _, ready_s in (segment or self.segments[-1]).units:
+            if of == version and ready_s <= limit_s:
+                ready += 1
+        return ready
 
     def unserved(self, at_s: float) -> dict[str, str]:
         """Return the versions that get requests which nobody can serve, and why not."""
@@ -310,15 +315,17 @@ class Service:
 
     def load(self, version: str, at_s: float) -> Load:
         """Return what *version* had to bear at an instant."""
-        segment = self.at(at_s)
+        segment, terms = self.at(at_s), _at(self.terms, at_s)
         started = [unit.started_s for unit in segment.units if unit.version == version]
         ready = self.ready(version, at_s, segment=segment)
+        release = terms.releases.get(version) or Release(version)
+        rps = terms.rps(at_s) if terms.rps is not None else 0.0
         return Load(
             version,
-            rps=self.rps(at_s) * self._share(segment, version, at_s),
-            capacity_rps=ready * self.release(version, at_s).capacity_rps,
-            at_s=at_s,
-            age_s=at_s - min(started, default=at_s),
+            rps * self._share(segment, version, at_s),
+            ready * release.capacity_rps,
+            at_s,
+            at_s - min(started, default=at_s),
         )
 
     def _share(self, segment: Segment, version: str, at_s: float) -> float:

@@ -17,7 +17,7 @@ from pyflow.testing.world.service import TICK_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyflow.testing.world.service import Service
+    from pyflow.testing.world.service import Load, Service
 
 __all__ = ["BUCKET_S", "DAY_S", "Bucket", "buckets", "profile"]
 
@@ -26,6 +26,8 @@ BUCKET_S = 10.0
 DAY_S = 86_400.0
 EXACT_BELOW = 30.0
 SPREAD_MIN = 0.1
+DRAWN_MAX = 10_000
+"""How many sets of figures a service remembers."""
 
 
 class Bucket(NamedTuple):
@@ -63,6 +65,21 @@ def _bucket(service: Service, version: str, index: int, seed: int) -> Bucket:
     load = service.load(version, end_s - BUCKET_S / 2)
     if load.rps <= 0:  # nothing is drawn for it, and a generator is dear
         return Bucket(end_s, 0, 0, 0.0)
+    release = service.release(version, load.at_s)
+    if callable(release.error_rate) or callable(release.latency_s):
+        return _drawn(service, version, index, seed, load)
+    # The world of an exploration is the same again and again, and so are its figures.
+    known, figures = service.drawn, (release.error_rate, release.latency_s)
+    about = (version, index, seed, load.rps, load.capacity_rps, *figures)
+    if about not in known:
+        if len(known) >= DRAWN_MAX:
+            known.clear()
+        known[about] = _drawn(service, version, index, seed, load)
+    return known[about]
+
+
+def _drawn(service: Service, version: str, index: int, seed: int, load: Load) -> Bucket:
+    end_s = index * BUCKET_S
     rng = random.Random(f"{seed}/{service.name}/{version}/{index}")  # noqa: S311 - a simulation
     requests = poisson(rng, load.rps * BUCKET_S)
     if not requests:
