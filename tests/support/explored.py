@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import sys
+import tempfile
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 from pyflow import Retry, Workflow
-from pyflow.testing import Exploration, World, explore
+from pyflow.testing import Exploration, Explored, World, explore
 
 Make = Callable[[], Workflow]
 
@@ -145,6 +149,28 @@ def made(make: Callable[[World], Workflow], world: World) -> Make:
 def told(report: Exploration) -> str:
     """Return everything that a report says but how long it took."""
     return str(dataclasses.replace(report, elapsed_s=0.0))
+
+
+def spread() -> None:
+    """Write what explorations say that several processes make, and see who made the runs."""
+    several: list[tuple[Any, Any]] = [(switch, {}), (switch, {"prune": False}), (careless, {})]
+    for make, options in several:
+        with tempfile.TemporaryFile("a+") as pids:
+            world, note = World(), partial(_note_pid, pids)
+            report = explore(
+                made(make, world), world=world, invariants=[note], processes=3, **options
+            )
+            sys.stdout.write(told(report))
+            pids.seek(0)
+            assert {int(line) for line in pids} - {os.getpid()}, "nobody else made a run"
+    assert not multiprocessing.active_children()
+
+
+def _note_pid(file: IO[str], run: Explored) -> None:
+    """Keep who made a run."""
+    del run
+    file.write(f"{os.getpid()}\n")
+    file.flush()
 
 
 def main() -> None:

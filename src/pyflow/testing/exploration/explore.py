@@ -15,7 +15,8 @@ from pyflow.spans import Span, seconds
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.report import Counterexample, Exploration, Progress
-from pyflow.testing.exploration.search import Search
+from pyflow.testing.exploration.search import Made, Search
+from pyflow.testing.exploration.spreading import Crew, can_spread
 from pyflow.testing.exploration.telling import tell, write_test
 from pyflow.testing.exploration.template import Template, unequal
 from pyflow.testing.exploration.trial import Laboratory, Options, Scout, Trial
@@ -39,6 +40,7 @@ PROGRESS_EVERY_S = 1.0
 YOUNG_MAX = 50_000
 """How many objects may come to be, while runs are made, before garbage is looked for among them."""
 COUNTEREXAMPLES_MAX = 20
+PROCESSES_MAX = 256
 
 
 def always(invariant: AlwaysInvariant, /) -> AlwaysInvariant:
@@ -72,6 +74,7 @@ def explore(
     progress: Told | bool | None = None,
     max_parallel: int = 64,
     drain_timeout: Span = "10m",
+    processes: int = 1,
 ) -> Exploration:
     """Run a workflow under every combination of up to *faults* faults, in virtual time.
 
@@ -113,6 +116,10 @@ def explore(
             also done where stderr is a terminal and nothing else is said.
         max_parallel: As for `pyflow.Engine`.
         drain_timeout: As for `pyflow.Engine`.
+        processes: How many processes make the runs. The report is the same whatever
+            the number. They are forked, so what the workflow and the invariants keep
+            in variables stays with them; where the system cannot fork, or where
+            other threads run, this process makes all runs itself.
 
     Raises:
         DefinitionError: The workflow or a parameter is wrong.
@@ -122,6 +129,10 @@ def explore(
     _check_world(world)
     if type(faults) is not int or not 0 <= faults <= FAULTS_MAX:
         raise SimulationError(f"faults={shown(faults)}: give a whole number from 0 to {FAULTS_MAX}")
+    if type(processes) is not int or not 1 <= processes <= PROCESSES_MAX:
+        raise SimulationError(
+            f"processes={shown(processes)}: give a whole number from 1 to {PROCESSES_MAX}"
+        )
     chosen = _kinds(kinds)
     limit_s = seconds(time_limit, what="time_limit") if time_limit is not None else None
     options = _options(
@@ -135,15 +146,25 @@ def explore(
         drain_timeout=drain_timeout,
     )
 
+    made_by = _as_factory(factory)
+
+    def prepare() -> tuple[Laboratory, Search]:
+        laboratory = Laboratory(Template(made_by), world, options)
+        return laboratory, Search(laboratory.run, faults=faults, kinds=chosen, prune=prune)
+
     def work() -> Exploration:
-        laboratory = Laboratory(Template(_as_factory(factory)), world, options)
-        search = Search(laboratory.run, faults=faults, kinds=chosen, prune=prune)
+        crew = Crew(processes, prepare) if processes > 1 and can_spread() else None
+        laboratory, search = prepare()
+        if crew is not None:
+            crew.help(search)
         tour = _Tour(factory, laboratory, search, _told(progress))
         try:
             with _few_collections():
                 return tour.make(limit_s=limit_s, most=COUNTEREXAMPLES_MAX if find_all else 1)
         finally:
             laboratory.close()
+            if crew is not None:
+                crew.close()
 
     with _as_found(world):
         return aside(work)
@@ -238,6 +259,7 @@ class _Tour:
                 _check_repeats(trial)
             broken = self._news(trial)
             if broken is not None:
+                assert isinstance(trial, Trial)  # which a run that broke something is
                 self._found.append(self._told_of(_shrunk(self._laboratory, trial, broken)))
             elapsed_s = self._tell(trial)
             if len(self._found) >= most or (limit_s is not None and elapsed_s > limit_s):
@@ -250,10 +272,11 @@ class _Tour:
         self._search.forget()
         trial.scout.check_used()
         if trial.violations:
+            assert isinstance(trial, Trial)
             self._found.append(self._told_of(trial))
         return self._report()
 
-    def _news(self, trial: Trial) -> str | None:
+    def _news(self, trial: Made) -> str | None:
         """Return an invariant that *trial* broke, and that no part of its faults broke before."""
         known = {
             one.invariant
@@ -275,7 +298,7 @@ class _Tour:
             test=write_test(self._factory, trial.script, violations[0], options),
         )
 
-    def _tell(self, trial: Trial) -> float:
+    def _tell(self, trial: Made) -> float:
         now = _stopwatch_s()
         if self._told is not None and now - self._said >= PROGRESS_EVERY_S:
             self._said = now
@@ -301,7 +324,7 @@ class _Tour:
         )
 
 
-def _check_repeats(trial: Trial) -> None:
+def _check_repeats(trial: Made) -> None:
     """Check that a run got to where an equal one had got to before.
 
     Raises:

@@ -85,9 +85,10 @@ class Scout:
         self,
         script: tuple[Fault, ...],
         kinds: frozenset[FaultKind],
-        is_known: Callable[[object], bool] | None = None,
+        is_known: Callable[[int], bool] | None = None,
     ) -> None:
         self.offered: list[tuple[str, tuple[FaultKind, ...]]] = []
+        self.marks: list[tuple[int, int]] = []  # states, and how much was offered before each
         self.left: dict[str, FaultKind] = {fault.point: fault.kind for fault in script}
         self.is_dead = False
         self.was_pruned = False
@@ -150,6 +151,7 @@ class Scout:
         if mark in self._mine:
             return False
         self._mine.add(mark)
+        self.marks.append((mark, len(self.offered)))
         return self._is_known(mark)
 
     def _offer(self, point: str, kinds: tuple[FaultKind, ...]) -> None:
@@ -286,6 +288,11 @@ class Trial:
         self._before: Mapping[str, Any] = {}
         self._loop: VirtualLoop
         scout.fingerprint = self._fingerprint
+
+    @property
+    def ended(self) -> str | None:
+        """In which state the run ended; None if it was given up before."""
+        return self.explored.status if self.explored is not None else None
 
     async def main(self) -> None:
         """Run the workflow until it has ended, is held, is dead, or is of no more interest."""
