@@ -75,6 +75,7 @@ VARYING = (
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
     (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s(?: \([\d:]+\))?"), "<span>"),
     (re.compile(r"\b[\d,]+(?= a second)"), "<rate>"),
+    (re.compile(r"\b\d+(?= records are as)"), "<count>"),
     (re.compile(r"[\w-]+\.(md|py):\d+"), "<place>"),
     (re.compile(r"─+"), "─"),
     (re.compile(r" +"), " "),
@@ -521,7 +522,10 @@ def _assigned(name: str) -> tuple[str, str]:
 
 
 def _members(cls: type) -> Iterator[str]:
-    """Yield a line for each public field, property and method of *cls*, inherited ones included."""
+    """Yield a line for each public field, property and method of *cls*, inherited ones included.
+
+    What a method that has an entry of its own asks for is said there.
+    """
     seen: set[str] = set()
     for owner in [c for c in cls.__mro__ if c.__module__.startswith("pyflow.")]:
         for name, hint, words in _attributes(owner):
@@ -538,7 +542,8 @@ def _members(cls: type) -> Iterator[str]:
             elif inspect.isfunction(member) or isinstance(member, classmethod):
                 fn: Any = getattr(cls, name)
                 wait = "await " if inspect.iscoroutinefunction(fn) else ""
-                yield f"- `{wait}{name}{_parameters(fn)}`: {docstrings.summary(fn.__doc__)}"
+                asked = "(…)" if docstrings.has_more(fn.__doc__) else _parameters(fn)
+                yield f"- `{wait}{name}{asked}`: {docstrings.summary(fn.__doc__)}"
 
 
 @functools.cache
