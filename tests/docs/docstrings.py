@@ -52,11 +52,15 @@ def _sections(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _paragraphs(lines: list[str]) -> Iterator[str]:
-    """Yield the paragraphs of *lines*; those that are indented are an example."""
+    """Yield the paragraphs of *lines*; those that are indented are an example.
+
+    One that imports what it needs is run by the tests, as every other example is.
+    """
     parts = "\n".join(lines).split("\n\n")
     for is_example, group in groupby(parts, lambda part: part.lstrip("\n").startswith("    ")):
         if is_example:
-            yield "```python\n" + dedent("\n\n".join(group)).strip("\n") + "\n```"
+            code = dedent("\n\n".join(group)).strip("\n")
+            yield f"```{'python' if 'import ' in code else ''}\n{code}\n```"
         else:
             yield from (re.sub(r"::$", ":", _joined(part)) for part in group if part.strip())
 

@@ -50,11 +50,13 @@ def given(notebook: Any) -> list[str]:
 def _text(outputs: list[Any]) -> str:
     """Return *outputs* as text: what was printed, and what is shown in every form that it has."""
     return "\n".join(
-        output.text if output.output_type == "stream" else json.dumps(output.get("data", output))
+        output.text
+        if output.output_type == "stream"
+        else json.dumps(output.get("data", output), sort_keys=True)
         for output in outputs
     )
 
 
 def write(path: Path, notebook: Any) -> None:
     """Keep *notebook* in *path*."""
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    path.write_text(nbformat.writes(notebook) + "\n")  # pyright: ignore[reportUnknownMemberType]
