@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def run(path: Path, directory: Path) -> Any:
         record_timing=False,
         coalesce_streams=True,
     )
-    client.execute()
+    asyncio.run(client.async_execute())
     notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.clear()
