@@ -23,7 +23,7 @@ METADATA = {
 
 def read(path: Path) -> Any:
     """Return the notebook in *path*."""
-    return nbformat.read(path, as_version=4)  # pyright: ignore[reportUnknownMemberType]
+    return nbformat.read(path, as_version=4)
 
 
 def run(path: Path, directory: Path) -> Any:
@@ -60,4 +60,4 @@ def _text(outputs: list[Any]) -> str:
 
 def write(path: Path, notebook: Any) -> None:
     """Keep *notebook* in *path*."""
-    path.write_text(nbformat.writes(notebook) + "\n")  # pyright: ignore[reportUnknownMemberType]
+    path.write_text(nbformat.writes(notebook) + "\n")
