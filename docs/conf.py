@@ -2,7 +2,7 @@
 
 The navigation is not written down a second time. It is read from the lists of
 links in the front page and in the front page of each kind (``how-to/index.md``
-and its siblings): an item is a page below, an item that is indented is a page
+and its siblings, and ``reference/api.md``): an item is a page below, an item that is indented is a page
 below the one before it. So the lists that people read in the repository and
 the navigation of the site cannot disagree.
 """
@@ -46,7 +46,7 @@ FILE = re.compile(r'^```python title="(?P<name>[^"]+)"\n', re.MULTILINE)
 def navigation() -> dict[str, list[str]]:
     """Return the pages below each page, in order."""
     tree: dict[str, list[str]] = {}
-    for front in (DOCS / "index.md", *sorted(DOCS.glob("*/index.md"))):
+    for front in (DOCS / "index.md", *sorted(DOCS.glob("*/index.md")), DOCS / "reference/api.md"):
         parent = front.relative_to(DOCS).with_suffix("").as_posix()
         last = parent
         for item in ITEM.finditer(front.read_text()):

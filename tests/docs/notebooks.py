@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ METADATA = {
 
 def read(path: Path) -> Any:
     """Return the notebook in *path*."""
-    return nbformat.read(path, as_version=4)  # pyright: ignore[reportUnknownMemberType]
+    return nbformat.read(path, as_version=4)
 
 
 def run(path: Path, directory: Path) -> Any:
@@ -35,7 +36,7 @@ def run(path: Path, directory: Path) -> Any:
         record_timing=False,
         coalesce_streams=True,
     )
-    client.execute()
+    asyncio.run(client.async_execute())
     notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.clear()
@@ -50,11 +51,13 @@ def given(notebook: Any) -> list[str]:
 def _text(outputs: list[Any]) -> str:
     """Return *outputs* as text: what was printed, and what is shown in every form that it has."""
     return "\n".join(
-        output.text if output.output_type == "stream" else json.dumps(output.get("data", output))
+        output.text
+        if output.output_type == "stream"
+        else json.dumps(output.get("data", output), sort_keys=True)
         for output in outputs
     )
 
 
 def write(path: Path, notebook: Any) -> None:
     """Keep *notebook* in *path*."""
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    path.write_text(nbformat.writes(notebook) + "\n")

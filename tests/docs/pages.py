@@ -47,7 +47,7 @@ import pyflow.strategies
 import pyflow.testing
 import pyflow.testing.servers
 import pyflow.triggers
-from docs import notebooks, states
+from docs import docstrings, notebooks, states
 from docs.commands import cli_page
 from docs.diagrams import DIAGRAMS
 from mutants.page import mutants_page
@@ -76,6 +76,7 @@ VARYING = (
     (re.compile(r"\S+ \(os\)"), "<user> (os)"),
     (re.compile(r"\+?\b\d+\.\d+ m?s\b|(?<=passed in )\d+\.\d+s(?: \([\d:]+\))?"), "<span>"),
     (re.compile(r"\b[\d,]+(?= a second)"), "<rate>"),
+    (re.compile(r"\b\d+(?= records are as)"), "<count>"),
     (re.compile(r"[\w-]+\.(md|py):\d+"), "<place>"),
     (re.compile(r"─+"), "─"),
     (re.compile(r" +"), " "),
@@ -306,11 +307,21 @@ API_HEAD = """# API
 
 <!-- Written by tests/docs/pages.py from the signatures and docstrings. -->
 
-Every public name with its signature and one line.
-`import pyflow` gives all of them, except what stands under `pyflow.probes`, `pyflow.notifiers`, `pyflow.metrics`, `pyflow.analysis` and `pyflow.testing`, which are imported on their own, and the parts of a result, which a result hands you.
+Every public name, with its signature and what its docstring says.
+`import pyflow` gives what stands on the opening three pages, but for what a result or a history hands you, and `pyflow.record.evidence`; the others are imported on their own: `from pyflow.testing import explore`.
 A `Span` is a `timedelta`, a number of seconds, or text such as `"90s"`, `"5m"` or `"1h30m"`.
 What each error means, and what to do about it, is in [Errors](errors.md).
 """
+ROOMS = {
+    "Define": "define",
+    "Engine and run": "run",
+    "Read the record": "record",
+    "Ask the infrastructure": "run",
+}
+"""The page of each section that is not called after a package; of the one before it, if none is given."""
+TITLES = {"define": "Define a workflow", "run": "Run a workflow", "record": "The record of runs"}
+"""What the pages are called that are not called after a package."""
+HEADINGS = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def _is_error(value: object) -> bool:
@@ -319,7 +330,7 @@ def _is_error(value: object) -> bool:
 
 SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "Define": (pyflow, "Workflow Ref Retry Backoff Environment Plan"),
-    "Run": (pyflow, "Engine Run Result"),
+    "Engine and run": (pyflow, "Engine Run Result"),
     "What a result holds": (pyflow.run.result, "TaskResult Metrics"),
     "Inside a task": (pyflow, "Context AsyncContext RecoveryContext AsyncRecoveryContext"),
     "After a crash": (pyflow, "Applied NOT_APPLIED UNKNOWN"),
@@ -400,36 +411,107 @@ MADE_BY_PYFLOW = (
 """Classes, besides contexts and errors, that users are handed and do not make."""
 
 
+@functools.cache
+def _rooms() -> dict[str, list[str]]:
+    """Return the sections of each page of the API."""
+    rooms: dict[str, list[str]] = {}
+    room = ""
+    for title in SECTIONS:
+        package = re.match(r"`pyflow\.([\w.]+)`", title)
+        if package and package[1] != "record.evidence":
+            room = package[1].replace(".", "-")
+        room = ROOMS.get(title, room)
+        rooms.setdefault(room, []).append(title)
+    return rooms
+
+
 def api_page() -> str:
-    """Return the reference of all public names."""
+    """Return the way to each public name."""
     parts = [API_HEAD]
-    for title, (module, names) in SECTIONS.items():
-        parts.append(f"## {title}\n")
-        parts += [_entry(name, getattr(module, name)) for name in names.split()]
+    for room, titles in _rooms().items():
+        places = dict(reversed(list(anchors(room_page(room)))))
+        links = [
+            f"[`{name}`](api/{room}.md#{places[f'`{name}`']})"
+            for title in titles
+            for name in SECTIONS[title][1].split()
+        ]
+        parts.append(f"- [{_title(room)}](api/{room}.md): {', '.join(links)}")
+    return "\n".join([*parts, ""])
+
+
+def anchors(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the headings of a page, each with what it is called in links."""
+    taken: set[str] = set()
+    for heading in HEADINGS.findall(
+        re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    ):
+        word = re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        numbered = (f"{word}-{number}" for number in itertools.count(1))
+        place = next(one for one in itertools.chain([word], numbered) if one not in taken)
+        taken.add(place)
+        yield heading, place
+
+
+def _title(room: str) -> str:
+    """Return what the page of *room* is called."""
+    return TITLES.get(room, f"`pyflow.{room.replace('-', '.')}`")
+
+
+@functools.cache
+def room_page(room: str) -> str:
+    """Return the reference of the names of one page."""
+    parts = [f"# {_title(room)}\n"]
+    has_sections = len(_rooms()[room]) > 1
+    for title in _rooms()[room]:
+        module, names = SECTIONS[title]
+        if has_sections:
+            parts.append(f"## {title}\n")
+        level = "###" if has_sections else "##"
+        parts += [_entry(name, getattr(module, name), level) for name in names.split()]
     return "\n".join(parts)
 
 
-def _entry(name: str, value: Any) -> str:
+def _entry(name: str, value: Any, level: str) -> str:
     if isinstance(value, str):
-        return f"### `{name}`\n\nThe version, as text.\n"
+        return f"{level} `{name}`\n\nThe version, as text.\n"
     if not callable(value) or isinstance(value, GenericAlias):
         code, words = _assigned(name)
-        return f"### `{name}`\n\n```\n{code}\n```\n\n{' '.join(words.split())}\n"
+        return f"{level} `{name}`\n\n```\n{code}\n```\n\n{' '.join(words.split())}\n"
     handed = name in MADE_BY_PYFLOW or name.endswith("Context") or _is_error(value)
-    lines = [f"### `{name}`", ""]
+    parts = [f"{level} `{name}`"]
     if not handed:
-        lines += ["```", _signature(name, value), "```", ""]
-    lines += [_one_line(value.__doc__), ""]
+        parts.append(f"```\n{_signature(name, value)}\n```")
+    parts += docstrings.in_markdown(value.__doc__)
     if isinstance(value, type) and not _is_error(value):
-        lines += [*_members(value), ""]
-    return "\n".join(lines)
+        if not handed and value.__init__.__doc__ and "__init__" in vars(value):
+            parts += docstrings.in_markdown(value.__init__.__doc__, skip_summary=True)
+        if members := "\n".join(_members(value)):
+            parts += ["**Members**", members]
+        for method, member in _explained(value):
+            parts += [f"{level}# `{name}.{method}`", f"```\n{_signature(method, member)}\n```"]
+            parts += docstrings.in_markdown(member.__doc__)
+    return "\n\n".join(parts) + "\n"
+
+
+def _explained(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield the methods of *cls* of which there is more to say than a line."""
+    seen = set[str]()
+    for owner in [c for c in cls.__mro__ if c.__module__.startswith("pyflow.")]:
+        for name, member in vars(owner).items():
+            if name.startswith("_") or name in seen:
+                continue
+            seen.add(name)
+            if inspect.isfunction(member) or isinstance(member, classmethod):
+                fn: Any = getattr(cls, name)
+                if docstrings.has_more(fn.__doc__):
+                    yield name, fn
 
 
 def _assigned(name: str) -> tuple[str, str]:
     """Return the statement that gives a constant its value, and what stands below it."""
     for module in [m for key, m in sys.modules.items() if key.startswith("pyflow.")]:
         source = inspect.getsource(module)
-        for statement, words in itertools.pairwise(ast.parse(source).body):
+        for statement, words in itertools.pairwise(_tree(module).body):
             if (
                 isinstance(statement, ast.AnnAssign)
                 and ast.unparse(statement.target) == name
@@ -442,7 +524,10 @@ def _assigned(name: str) -> tuple[str, str]:
 
 
 def _members(cls: type) -> Iterator[str]:
-    """Yield a line for each public field, property and method of *cls*, inherited ones included."""
+    """Yield a line for each public field, property and method of *cls*, inherited ones included.
+
+    What a method that has an entry of its own asks for is said there.
+    """
     seen: set[str] = set()
     for owner in [c for c in cls.__mro__ if c.__module__.startswith("pyflow.")]:
         for name, hint, words in _attributes(owner):
@@ -455,22 +540,28 @@ def _members(cls: type) -> Iterator[str]:
             seen.add(name)
             if isinstance(member, property):
                 hint = str(inspect.signature(member.fget).return_annotation)  # pyright: ignore[reportArgumentType]
-                yield f"- `{name}: {hint}`: {_one_line(member.__doc__)}"
+                yield f"- `{name}: {hint}`: {docstrings.summary(member.__doc__)}"
             elif inspect.isfunction(member) or isinstance(member, classmethod):
                 fn: Any = getattr(cls, name)
                 wait = "await " if inspect.iscoroutinefunction(fn) else ""
-                yield f"- `{wait}{name}{_parameters(fn)}`: {_one_line(fn.__doc__)}"
+                asked = "(…)" if docstrings.has_more(fn.__doc__) else _parameters(fn)
+                yield f"- `{wait}{name}{asked}`: {docstrings.summary(fn.__doc__)}"
+
+
+@functools.cache
+def _tree(module: types.ModuleType) -> ast.Module:
+    return ast.parse(inspect.getsource(module))
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, str, str]]:
     """Yield name, type and meaning of the annotated fields of *cls*."""
-    tree = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
-    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
+    body = _tree(sys.modules[cls.__module__]).body
+    node = next(n for n in body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
     for field, words in itertools.pairwise(node.body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr)):
             continue
         if isinstance(field.target, ast.Name) and isinstance(words.value, ast.Constant):
-            meaning = _one_line(str(words.value.value))
+            meaning = docstrings.summary(str(words.value.value))
             yield field.target.id, ast.unparse(field.annotation).replace("'", '"'), meaning
 
 
@@ -527,6 +618,7 @@ def _one_line(docstring: str | None) -> str:
 GENERATED = {
     DOCS / "reference/records.md": records_page,
     DOCS / "reference/api.md": api_page,
+    **{DOCS / f"reference/api/{room}.md": functools.partial(room_page, room) for room in _rooms()},
     DOCS / "reference/cli.md": cli_page,
     DOCS / "reference/mutants.md": mutants_page,
     **DIAGRAMS,

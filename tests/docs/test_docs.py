@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import shlex
@@ -17,7 +18,7 @@ import pyflow.metrics
 import pyflow.probes
 import pyflow.testing
 from docs import diagrams, states
-from docs.pages import DOCS, GENERATED, PAGES, ROOT, Block, blocks, normal, played
+from docs.pages import DOCS, GENERATED, PAGES, ROOT, Block, anchors, blocks, normal, played
 from pyflow import errors
 from pyflow.cli.codes import Refusal
 from pyflow.cli.main import make_parser
@@ -41,10 +42,10 @@ def relative(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def anchors(page: Path) -> set[str]:
+@functools.cache
+def places(page: Path) -> frozenset[str]:
     """Return what the headings of *page* are called in links."""
-    headings = re.findall(r"^#+ (.+)$", PROSE.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+    return frozenset(place for _, place in anchors(page.read_text()))
 
 
 def as_param(page: Path) -> Any:
@@ -145,7 +146,7 @@ class TestPages:
             path, _, anchor = link.partition("#")
             target = (page.parent / path).resolve() if path else page
             assert target.exists(), link
-            assert not anchor or anchor in anchors(target), link
+            assert not anchor or anchor in places(target), link
 
     def test_are_reached(self) -> None:
         """Every page can be reached from the front page of the documentation."""
@@ -171,8 +172,9 @@ class TestReference:
 
     def test_names_everything(self) -> None:
         """Every public name has its entry."""
+        pages = (DOCS / "reference/api").glob("*.md")
         entries = re.findall(
-            r"^### `(\w+)`$", (DOCS / "reference/api.md").read_text(), re.MULTILINE
+            r"^##+ `(\w+)`$", "\n".join(page.read_text() for page in pages), re.MULTILINE
         )
 
         rooms = (pyflow, pyflow.probes, pyflow.metrics, pyflow.analysis, pyflow.testing)

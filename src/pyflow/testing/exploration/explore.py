@@ -48,6 +48,9 @@ def always(invariant: AlwaysInvariant, /) -> AlwaysInvariant:
 
     Without the mark an invariant is asked about the run, once it has ended::
 
+        from pyflow.testing import World, always
+
+
         @always
         def at_most_six_instances(world: World) -> None:
             assert sum(world.services["shop"].counts().values()) <= 6

@@ -70,6 +70,8 @@ class World:
     of it. Whoever changes it during a run is noted, and a second run finds it
     as the first one left it::
 
+        from pyflow.testing import World
+
         world = World()
         world.service("shop", version="1.0", instances=4)
         world.release("shop", "2.0", error_rate=0.2)
