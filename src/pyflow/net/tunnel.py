@@ -63,10 +63,10 @@ def refuse_credentials(status: int, gate: Gate, progress: Progress) -> None:
     """
     if status == ASKS_WHO:
         progress.phase = "proxy"  # which has passed nothing on
-        asks = "asks for a user name and a password (407); give them"
+        why = "it asks for a user name and a password; give them"
         if gate.authorization is not None:
-            asks = "does not take the user name and password that it is given (407); look at them"
-        raise progress.failure(f"the proxy {gate} {asks} in proxy=", final=True)
+            why = "it does not take the user name and password that it is given; look at them"
+        raise progress.failure(f"the proxy {gate} answered 407: {why} in proxy=", final=True)
 
 
 async def _have_tunnel(sock: socket.socket, gate: Gate, progress: Progress) -> None:
@@ -87,11 +87,9 @@ async def _have_tunnel(sock: socket.socket, gate: Gate, progress: Progress) -> N
         return
     refuse_credentials(status, gate, progress)
     final = status < 500 and status not in PASSING
-    why = "it may not be allowed there" if final else "it may not reach it"
-    where = f"{progress.target.host}:{progress.target.port}"
-    raise progress.failure(
-        f"the proxy {gate} makes no way to {where}: it answered {status}; {why}", final=final
-    )
+    why = "its rules may forbid that; ask whoever runs it" if final else "it may not reach it"
+    reason = f"the proxy {gate} answered {status} and makes no way there: {why}"
+    raise progress.failure(reason, final=final)
 
 
 def _request(gate: Gate, target: Target) -> bytes:
