@@ -152,6 +152,7 @@ class TestTunnels:
     @pytest.mark.parametrize(
         ("status", "final", "words"),
         [
+            (401, True, "answered 401: it asks for a user name and a password"),
             (302, True, "answered 302 and makes no way there"),
             (403, True, "its rules may forbid that"),
             (
