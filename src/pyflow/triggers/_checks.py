@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from pyflow.errors import DefinitionError, shown
+from pyflow.errors import DefinitionError, refuse, shown
 from pyflow.net.url import parse_url
 from pyflow.secrets import Secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "base_url_problems",
@@ -28,13 +25,6 @@ SEGMENT_CHARS_MAX = 255
 VALUES_CHARS_MAX = 65_535
 BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
-
-
-def refuse(subject: str, problems: Iterable[str]) -> None:
-    """Raise one `DefinitionError` with all *problems*, if there are any."""
-    found = tuple(problems)
-    if found:
-        raise DefinitionError(subject, found)
 
 
 def ref_problems(ref: object) -> list[str]:
