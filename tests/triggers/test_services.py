@@ -9,7 +9,7 @@ import pytest
 import pyflow
 from pyflow.testing.servers import Reply, Reset
 from pyflow.triggers import Pipeline
-from support.pipelines import execute, kit, one_task, versioned
+from support.pipelines import execute, kit, one_task, quick, versioned
 
 
 def text(result: pyflow.Result) -> str:
