@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pyflow.clock import SystemClock
 from pyflow.errors import PyflowError, shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.http import request
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
@@ -24,6 +25,7 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
@@ -129,7 +131,9 @@ class GitHubActions(Trigger):
         problems = [
             *repository_problems(repository),
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
+            *watch_problems(watch),
             *token_problems("token", token),
             *given_problems("ref", ref, ref_problems),
             *given_problems("inputs", given, self._value_problems),
@@ -322,7 +326,9 @@ class _GitHub:
 
 def repository_problems(repository: object) -> list[str]:
     """Return what is wrong with *repository* as ``owner/name``."""
-    found = path_problems("repository", repository, segment=REPOSITORY_NAME, least=2)
+    found = path_problems(
+        "repository", repository, segment=REPOSITORY_NAME, least=2, such_as="acme/shop"
+    )
     if not found and str(repository).count("/") != 1:
         return [f"repository={shown(repository)} must be such as 'acme/shop'"]
     return found

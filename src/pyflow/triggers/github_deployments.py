@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from pyflow.errors import shown
 from pyflow.messages import rejected
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.notifiers._text import line_of
 from pyflow.triggers._api import Api
@@ -105,10 +106,11 @@ class GitHubDeployments(Deployments):
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
         ]
         if environment_url is not None:
-            problems += [f"environment_{p}" for p in base_url_problems(environment_url)]
+            problems += base_url_problems(environment_url, name="environment_url")
         if production not in (True, False, None):
             problems.append(f"production={shown(production)} must be True, False or None")
         refuse("GitHubDeployments", problems)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
@@ -22,6 +23,7 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
@@ -123,8 +125,10 @@ class GitLabCI(Trigger):
         self._correlation = correlation
         problems = [
             *project_problems(project),
-            *base_url_problems(base_url),
+            *base_url_problems(base_url, added="/api/v4"),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
+            *watch_problems(watch),
             *token_problems("token", token),
             *([] if trigger_token is None else token_problems("trigger_token", trigger_token)),
             *given_problems("ref", ref, ref_problems),
@@ -302,7 +306,7 @@ def project_problems(project: object) -> list[str]:
     """Return what is wrong with *project* as a path such as ``group/name``, or a number."""
     if isinstance(project, int) and not isinstance(project, bool) and project > 0:
         return []
-    return path_problems("project", project, segment=SEGMENT, least=2)
+    return path_problems("project", project, segment=SEGMENT, least=2, such_as="acme/shop")
 
 
 def project_segment(project: str | int) -> str:

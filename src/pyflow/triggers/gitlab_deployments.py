@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from pyflow.errors import shown
 from pyflow.messages import rejected
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api
 from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
@@ -97,7 +98,8 @@ class GitLabDeployments(Deployments):
             *token_problems("token", token),
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
-            *base_url_problems(base_url),
+            *base_url_problems(base_url, added="/api/v4"),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
         ]
         if commit is not None and not _is_commit(commit):

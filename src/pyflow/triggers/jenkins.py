@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
@@ -24,6 +25,7 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
@@ -123,8 +125,10 @@ class Jenkins(Trigger):
         self._correlation = correlation
         problems = [
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
-            *path_problems("job", job, segment=SEGMENT, least=1),
+            *watch_problems(watch),
+            *path_problems("job", job, segment=SEGMENT, least=1, such_as="shop/deploy"),
             *token_problems("token", token),
             *given_problems("parameters", given, self._value_problems),
             *words_problems("accept", accept),
