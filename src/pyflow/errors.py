@@ -94,6 +94,7 @@ __all__ = [
     "TaskTimeout",
     "Unconfirmed",
     "nearest",
+    "refuse",
     "shown",
 ]
 
@@ -516,6 +517,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def refuse(subject: str, problems: Iterable[str]) -> None:
+    """Raise one `DefinitionError` of *subject* with all *problems*, if there are any."""
+    found = tuple(problems)
+    if found:
+        raise DefinitionError(subject, found)
 
 
 def shown(value: object) -> str:

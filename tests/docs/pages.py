@@ -35,6 +35,7 @@ import pyflow.analysis
 import pyflow.ci
 import pyflow.exports
 import pyflow.metrics
+import pyflow.net
 import pyflow.notifiers
 import pyflow.platforms
 import pyflow.probes
@@ -352,6 +353,7 @@ SECTIONS: dict[str, tuple[types.ModuleType, str]] = {
     "`pyflow.metrics`": (pyflow.metrics, " ".join(pyflow.metrics.__all__)),
     "`pyflow.analysis`": (pyflow.analysis, " ".join(pyflow.analysis.__all__)),
     "`pyflow.notifiers`": (pyflow.notifiers, " ".join(pyflow.notifiers.__all__)),
+    "`pyflow.net`": (pyflow.net, " ".join(pyflow.net.__all__)),
     "`pyflow.triggers`": (pyflow.triggers, " ".join(pyflow.triggers.__all__)),
     "`pyflow.ci`": (pyflow.ci, "context CIContext report CIReport"),
     "`pyflow.reports`": (pyflow.reports, " ".join(pyflow.reports.__all__)),

@@ -95,7 +95,7 @@ class TestPlainTargets:
             error = failure("http://shop.example/", proxy=proxy.url())
 
         assert (error.phase, error.sent, error.final) == ("proxy", False, True)
-        assert "asks for a user name and a password (407)" in error.reason
+        assert "answered 407: it asks for a user name and a password" in error.reason
         assert shop.received == []
 
 
@@ -152,10 +152,15 @@ class TestTunnels:
     @pytest.mark.parametrize(
         ("status", "final", "words"),
         [
-            (302, True, "it answered 302"),
-            (403, True, "it may not be allowed there"),
-            (407, True, "asks for a user name and a password (407); give them in proxy="),
-            (429, False, "it answered 429"),
+            (401, True, "answered 401: it asks for a user name and a password"),
+            (302, True, "answered 302 and makes no way there"),
+            (403, True, "its rules may forbid that"),
+            (
+                407,
+                True,
+                "answered 407: it asks for a user name and a password; give them in proxy=",
+            ),
+            (429, False, "answered 429 and makes no way there"),
             (502, False, "it may not reach it"),
         ],
     )

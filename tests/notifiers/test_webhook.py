@@ -202,7 +202,7 @@ class TestArguments:
             ({"format": "xml"}, "format="),
             ({"source": ""}, "source="),
             ({"headers": {"A": "b\r\nC: d"}}, "line break"),
-            ({"headers": {"Webhook-Id": "x"}}, "sets itself"),
+            ({"headers": {"Webhook-Id": "x"}}, "set by the webhook itself"),
             ({"headers": {"Content-Length": "3"}}, "set by the client"),
         ],
     )

@@ -26,7 +26,9 @@ from pyflow.programs import call
 from pyflow.protocols import MetricSource, Notifier, Probe
 from pyflow.secrets import Secret
 from pyflow.testing.servers import Drip, Endless, Hang, HTTPServer, Raw, Reply, Reset, Step
-from pyflow.testing.servers.http import play
+from pyflow.testing.servers.certificate import client_tls
+from pyflow.testing.servers.http import play, read_request
+from support.http_proxy import ESTABLISHED
 from support.notices import message
 from support.pace import timed
 from support.sources import HOUR, NOON, Standing
@@ -129,6 +131,8 @@ class Place:
     scheme: str = "http"
     timeout_s: float = AMPLE_S
     """How long to ask it."""
+    proxy: str | None = None
+    """The proxy on the way to it."""
 
     @property
     def base_url(self) -> str:
@@ -156,12 +160,17 @@ class Subject:
     speaks_first: bool = True
     """Whether it sends something before the server does."""
 
+    tunnels: bool = False
+    """Whether the server is a proxy, and the service at the end of a tunnel."""
+
     def may_be_well(self, fault: str) -> bool:
         """Return whether it may rightly say that all is well in spite of *fault*."""
         return self.judges == "connection" or (self.judges == "status" and fault in WHOLE_2XX)
 
     def server(self) -> HTTPServer:
         """Return a server that plays what it is scripted to, as soon as the protocol lets it."""
+        if self.tunnels:
+            return Tunnel(self.healthy)
         return HTTPServer() if self.speaks_first else Blunt()
 
 
@@ -178,10 +187,29 @@ class Blunt(HTTPServer):
         except OSError:
             pass  # the client has gone
         finally:
-            sock.close()
-            with self._guard:
-                self._open.discard(sock)
-                self._guard.notify_all()
+            self._close(sock)
+
+
+class Tunnel(HTTPServer):
+    """A proxy that makes a tunnel, to itself, where all is *healthy*; any other step is played instead."""
+
+    def __init__(self, healthy: Step) -> None:
+        super().__init__(tls=True)
+        self.healthy = healthy
+
+    def _serve(self, plain: socket.socket, /) -> None:
+        step = self._always
+        assert step is not None
+        try:
+            if read_request(plain) is not None and step != self.healthy:
+                play(step, plain)
+            elif step == self.healthy:
+                plain.sendall(ESTABLISHED)
+                super()._serve(plain)
+        except OSError:
+            pass  # the client has gone
+        finally:
+            self._close(plain)
 
 
 def allowed_s(fault: str) -> float:
@@ -237,14 +265,16 @@ def metrics(make: Callable[[Place], MetricSource], query: str = "up") -> Ask:
 async def plain_request(place: Place) -> Seen:
     """Ask with the client alone, following redirects."""
     try:
-        response = await request("GET", place.base_url, timeout=place.timeout_s, follow_redirects=5)
+        response = await request(
+            "GET", place.base_url, timeout=place.timeout_s, follow_redirects=5, proxy=place.proxy
+        )
     except PyflowError as error:
         return Seen(good=False, words=str(error))
     return Seen(200 <= response.status < 300, response.reason)
 
 
 def _prometheus(place: Place) -> Prometheus:
-    return Prometheus(place.base_url, timeout=place.timeout_s, clock=Standing())
+    return Prometheus(place.base_url, timeout=place.timeout_s, clock=Standing(), proxy=place.proxy)
 
 
 NOON_S = int(NOON.timestamp())
@@ -252,22 +282,47 @@ SERIES = {"resultType": "matrix", "result": [{"metric": {}, "values": [[NOON_S, 
 ALERT: dict[str, Any] = {"type": "alerting", "name": "A", "state": "inactive", "alerts": []}
 DOGS = {"scope": "*", "interval": 60, "pointlist": [[(NOON_S - 120) * 1000, 1.0]]}
 
+AT_ITS_END = "https://localhost"
+TRUST = client_tls()
+
+
+def gate(at: Place) -> str:
+    """Return the URL of the proxy that is at a place."""
+    return f"http://{at.host}:{at.port}"
+
+
 NOTIFIERS: dict[str, tuple[Callable[[Place], Notifier], Step, Judges]] = {
-    "slack": (lambda at: Slack(f"{at.base_url}/x", allow_private=True), Reply(200, "ok"), "body"),
+    "slack": (
+        lambda at: Slack(f"{at.base_url}/x", allow_private=True, proxy=at.proxy),
+        Reply(200, "ok"),
+        "body",
+    ),
     "slack api": (
         lambda at: Slack(
-            token="xoxb-123456", channel="C1", base_url=at.base_url, allow_private=True
+            token="xoxb-123456",
+            channel="C1",
+            base_url=at.base_url,
+            allow_private=True,
+            proxy=at.proxy,
         ),
         Reply(200, {"ok": True, "ts": "1.2", "channel": "C1"}),
         "body",
     ),
-    "teams": (lambda at: Teams(f"{at.base_url}/x", allow_private=True), Reply(202), "status"),
+    "teams": (
+        lambda at: Teams(f"{at.base_url}/x", allow_private=True, proxy=at.proxy),
+        Reply(202),
+        "status",
+    ),
     "pagerduty": (
-        lambda at: PagerDuty("ab" * 16, base_url=at.base_url, allow_private=True),
+        lambda at: PagerDuty("ab" * 16, base_url=at.base_url, allow_private=True, proxy=at.proxy),
         Reply(202, {"status": "success", "message": "Event processed", "dedup_key": "k"}),
         "body",
     ),
-    "webhook": (lambda at: Webhook(f"{at.base_url}/x", allow_private=True), Reply(204), "status"),
+    "webhook": (
+        lambda at: Webhook(f"{at.base_url}/x", allow_private=True, proxy=at.proxy),
+        Reply(204),
+        "status",
+    ),
 }
 """The notifiers that speak HTTP: how to make one, what a healthy service says, what it looks at."""
 
@@ -290,10 +345,12 @@ SUBJECTS: dict[str, Subject] = {
         speaks_first=False,
     ),
     "probe HTTP": Subject(
-        probe(lambda at: HTTP(at.base_url, timeout=at.timeout_s)), Reply(200, "fine"), "status"
+        probe(lambda at: HTTP(at.base_url, timeout=at.timeout_s, proxy=at.proxy)),
+        Reply(200, "fine"),
+        "status",
     ),
     "probe HTTP contains": Subject(
-        probe(lambda at: HTTP(at.base_url, contains="fine", timeout=at.timeout_s)),
+        probe(lambda at: HTTP(at.base_url, contains="fine", timeout=at.timeout_s, proxy=at.proxy)),
         Reply(200, "fine"),
     ),
     "probe TCP": Subject(
@@ -306,24 +363,51 @@ SUBJECTS: dict[str, Subject] = {
     "prometheus": Subject(metrics(_prometheus), Reply(200, {"status": "success", "data": SERIES})),
     "datadog": Subject(
         metrics(
-            lambda at: Datadog("k" * 9, "a" * 9, url=at.base_url, timeout=at.timeout_s), "avg:x{*}"
+            lambda at: Datadog(
+                "k" * 9, "a" * 9, url=at.base_url, timeout=at.timeout_s, proxy=at.proxy
+            ),
+            "avg:x{*}",
         ),
         Reply(200, {"status": "ok", "series": [DOGS]}),
     ),
     "web": Subject(
-        metrics(lambda at: Web(at.base_url, value="value", timeout=at.timeout_s, clock=Standing())),
+        metrics(
+            lambda at: Web(
+                at.base_url, value="value", timeout=at.timeout_s, clock=Standing(), proxy=at.proxy
+            )
+        ),
         Reply(200, {"value": 1}),
     ),
     "haproxy page": Subject(
         metrics(
             lambda at: HAProxyStats(
-                f"{at.base_url}/stats;csv", backend="b", timeout=at.timeout_s, clock=Standing()
+                f"{at.base_url}/stats;csv",
+                backend="b",
+                timeout=at.timeout_s,
+                clock=Standing(),
+                proxy=at.proxy,
             ),
             "scur a",
         ),
         Reply(200, "# pxname,svname,scur\nb,a,1\n"),
     ),
     "request": Subject(plain_request, Reply(200, "fine"), "status"),
+    "webhook by tunnel": Subject(
+        notifier(
+            lambda at: Webhook(
+                f"{AT_ITS_END}/x", allow_private=True, ssl_context=TRUST, proxy=gate(at)
+            )
+        ),
+        Reply(204),
+        "status",
+        tunnels=True,
+    ),
+    "probe by tunnel": Subject(
+        probe(lambda at: HTTP(AT_ITS_END, timeout=at.timeout_s, ssl_context=TRUST, proxy=gate(at))),
+        Reply(200, "fine"),
+        "status",
+        tunnels=True,
+    ),
 }
 """Everything that asks a service over the network."""
 

@@ -76,7 +76,8 @@ class HTTPProxy(HTTPServer):
     def _pass_on(self, request: Received, client: socket.socket) -> None:
         port = self._port(request)
         assert port is not None
-        with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as host:
+        host = socket.create_connection(("127.0.0.1", port))
+        try:
             with self._guard:
                 self._open.add(host)
             if request.method == "CONNECT":
@@ -87,15 +88,8 @@ class HTTPProxy(HTTPServer):
             back.start()
             _pump(client, host)
             back.join()
-            with self._guard:
-                self._open.discard(host)
-                self._guard.notify_all()
-
-    def _close(self, sock: socket.socket) -> None:
-        sock.close()
-        with self._guard:
-            self._open.discard(sock)
-            self._guard.notify_all()
+        finally:
+            self._close(host)
 
 
 def _forwarded(request: Received) -> bytes:

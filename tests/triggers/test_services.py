@@ -9,7 +9,7 @@ import pytest
 import pyflow
 from pyflow.testing.servers import Reply, Reset
 from pyflow.triggers import Pipeline
-from support.pipelines import execute, kit, one_task, versioned
+from support.pipelines import execute, kit, one_task, quick, versioned
 
 
 def text(result: pyflow.Result) -> str:
@@ -59,7 +59,7 @@ class TestGitHub:
         limit = {"message": "You have exceeded a secondary rate limit."}
         with kit("github") as at:
             at.server.will(Reply(403, limit, {"Retry-After": "0"}))
-            assert execute(at.trigger()).status == "succeeded"
+            assert execute(at.trigger(watch=quick(patience="20s"))).status == "succeeded"
 
             at.server.will(Reply(403, {"message": "Resource not accessible by integration"}))
             assert "not accessible" in text(execute(at.trigger()))

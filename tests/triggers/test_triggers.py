@@ -137,7 +137,7 @@ class TestStarting:
         """A rate limit has started nothing, and is waited for as it asks."""
         at.server.will(Reply(429, {"message": "slow down"}, headers))
 
-        result = execute(at.trigger(clock=Fixed()))
+        result = execute(at.trigger(clock=Fixed(), watch=quick(patience="20s")))
 
         assert result.status == "succeeded"
         assert (at.starts, len(at.started())) == (2, 1)

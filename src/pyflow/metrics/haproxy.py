@@ -172,12 +172,11 @@ class HAProxyStats:
             answer = await request(
                 "GET", url, timeout=self.timeout, max_bytes=BYTES_MAX, proxy=self.proxy
             )
-            text = answer.text
+            text = hidden(answer.text, (as_proxy(self.proxy),))
         except PyflowError as error:
             raise MetricError(repr(self), query, str(error)) from error
         if answer.status != 200:
-            said = one_line(hidden(text, (as_proxy(self.proxy),)))
-            raise MetricError(repr(self), query, f"it answered {answer.status} {said}")
+            raise MetricError(repr(self), query, f"it answered {answer.status} {one_line(text)}")
         return text
 
 

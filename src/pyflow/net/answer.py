@@ -7,17 +7,19 @@ ways is refused.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pyflow.errors import HTTPError, Phase, shown
+from pyflow.net.connect import words_of
 from pyflow.net.headers import Headers, is_header
 from pyflow.net.response import Response
 from pyflow.redactor import hidden
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from pyflow.net.url import Target
 
@@ -47,6 +49,22 @@ class Progress:
     def failure(self, reason: str, *, final: bool = False) -> HTTPError:
         """Return the error of a request that ends here."""
         return HTTPError(str(self.target), self.phase, reason, final=final)
+
+    @contextmanager
+    def told(self, timeout_s: float) -> Generator[None]:
+        """Have whatever ends the request within come out as its error; *timeout_s* is for the words."""
+        try:
+            yield
+        except TimeoutError as error:
+            reason = f"timed out; all of it may take {timeout_s:g} s"
+            raise self.failure(reason) from error
+        except asyncio.IncompleteReadError as error:
+            raise self.failure("the connection was closed too early") from error
+        except asyncio.LimitOverrunError as error:
+            raise self.failure(f"a line is longer than {LINE_BYTES_MAX} bytes") from error
+        except OSError as error:
+            final = isinstance(error, PermissionError)
+            raise self.failure(words_of(error), final=final) from error
 
     def quoted(self, said: str) -> str:
         """Return the beginning of what the other end said, which may be what it was sent."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any
+import ssl
+from typing import Any
 
+from pyflow.errors import shown
 from pyflow.net.tls import system_tls
 from pyflow.net.url import is_numeric
 
-if TYPE_CHECKING:
-    import ssl
-
-__all__ = ["connect", "open_streams", "refuse_private", "words_of"]
+__all__ = ["connect", "open_streams", "refuse_private", "tls_problems", "words_of"]
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -105,6 +104,14 @@ async def _dial(family: socket.AddressFamily, address: Any, deadline: float) -> 
         sock.close()
         raise
     return sock
+
+
+def tls_problems(context: object) -> list[str]:
+    """Return what is wrong with *context* as ``ssl_context=``."""
+    if context is None or isinstance(context, ssl.SSLContext):
+        return []
+    expected = "an ssl.SSLContext, as from ssl.create_default_context(cafile=...)"
+    return [f"ssl_context={shown(context)} must be {expected}, or None"]
 
 
 def words_of(error: OSError) -> str:

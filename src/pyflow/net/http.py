@@ -21,10 +21,10 @@ from urllib.parse import urljoin
 
 from pyflow.errors import DefinitionError, shown
 from pyflow.net.answer import LINE_BYTES_MAX, Answer, Progress
-from pyflow.net.connect import connect, open_streams, refuse_private, words_of
+from pyflow.net.connect import connect, open_streams, refuse_private
 from pyflow.net.headers import Revealable, header_problems
 from pyflow.net.proxy import as_proxy
-from pyflow.net.tunnel import refuse_credentials, through
+from pyflow.net.tunnel import check_passed_on, through
 from pyflow.net.url import parse_url
 from pyflow.spans import Span, seconds
 
@@ -112,18 +112,9 @@ async def request(
     via = as_proxy(proxy)
     call = _Call(method, headers or {}, body, max_bytes, allow_private, ssl_context, via, deadline)
     progress.secrets = (*call.headers.values(), via)
-    try:
+    with progress.told(timeout_s):
         async with asyncio.timeout_at(deadline):
             return await _follow(call, progress, follow_redirects)
-    except TimeoutError as error:
-        raise progress.failure(f"timed out; all of it may take {timeout_s:g} s") from error
-    except asyncio.IncompleteReadError as error:
-        raise progress.failure("the connection was closed too early") from error
-    except asyncio.LimitOverrunError as error:
-        raise progress.failure(f"a line is longer than {LINE_BYTES_MAX} bytes") from error
-    except OSError as error:
-        final = isinstance(error, PermissionError)
-        raise progress.failure(words_of(error), final=final) from error
 
 
 async def _target(url: str | Revealable) -> Target:
@@ -186,7 +177,7 @@ async def _once(call: _Call, progress: Progress) -> Response:
         await writer.drain()
         response = await Answer(reader, progress).read(call.method, call.max_bytes)
         if gate is not None and target.scheme == "http":
-            refuse_credentials(response.status, gate, progress)
+            check_passed_on(response.status, gate, progress)
         return response
     finally:
         writer.transport.abort()

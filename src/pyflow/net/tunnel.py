@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pyflow.net.proxy import Gate
     from pyflow.net.url import Target
 
-__all__ = ["refuse_credentials", "through"]
+__all__ = ["check_passed_on", "through"]
 
 ASKS_WHO = 407
+WRONG = 401
+"""What tinyproxy answers to a wrong password; in an answer that a target may have given, it says
+nothing of the proxy."""
 PASSING = frozenset({408, 425, 429})
 
 
@@ -55,18 +58,22 @@ async def through(gate: Gate, progress: Progress, *, deadline: float) -> socket.
     return sock
 
 
-def refuse_credentials(status: int, gate: Gate, progress: Progress) -> None:
-    """Refuse an answer by which a proxy says that it does not know who asks.
+def check_passed_on(status: int, gate: Gate, progress: Progress) -> None:
+    """Refuse the answer to a plain request that is not the target's for certain.
 
     Raises:
-        HTTPError: It is one.
+        HTTPError: It is the proxy's, which does not know who asks.
     """
     if status == ASKS_WHO:
         progress.phase = "proxy"  # which has passed nothing on
-        asks = "asks for a user name and a password (407); give them"
-        if gate.authorization is not None:
-            asks = "does not take the user name and password that it is given (407); look at them"
-        raise progress.failure(f"the proxy {gate} {asks} in proxy=", final=True)
+        raise _unknown_here(status, gate, progress)
+
+
+def _unknown_here(status: int, gate: Gate, progress: Progress) -> HTTPError:
+    why = "it asks for a user name and a password; give them"
+    if gate.authorization is not None:
+        why = "it does not take the user name and password that it is given; look at them"
+    return progress.failure(f"the proxy {gate} answered {status}: {why} in proxy=", final=True)
 
 
 async def _have_tunnel(sock: socket.socket, gate: Gate, progress: Progress) -> None:
@@ -85,13 +92,12 @@ async def _have_tunnel(sock: socket.socket, gate: Gate, progress: Progress) -> N
         raise progress.failure(f"the proxy {gate} broke it off: {words_of(error)}") from error
     if 200 <= status < 300:
         return
-    refuse_credentials(status, gate, progress)
+    if status in (ASKS_WHO, WRONG):
+        raise _unknown_here(status, gate, progress)
     final = status < 500 and status not in PASSING
-    why = "it may not be allowed there" if final else "it may not reach it"
-    where = f"{progress.target.host}:{progress.target.port}"
-    raise progress.failure(
-        f"the proxy {gate} makes no way to {where}: it answered {status}; {why}", final=final
-    )
+    why = "its rules may forbid that; ask whoever runs it" if final else "it may not reach it"
+    reason = f"the proxy {gate} answered {status} and makes no way there: {why}"
+    raise progress.failure(reason, final=final)
 
 
 def _request(gate: Gate, target: Target) -> bytes:

@@ -46,9 +46,9 @@ async def request_over(
     if body is not None or method == "POST":
         lines += ["Content-Type: application/json", f"Content-Length: {len(body or b'')}"]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    try:
+    with progress.told(timeout_s):
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_BYTES_MAX)
+            reader, writer = await _connected(socket)
             try:
                 progress.phase = "send"
                 writer.write(head + (body or b""))
@@ -56,12 +56,13 @@ async def request_over(
                 return await Answer(reader, progress).read(method, max_bytes)
             finally:
                 writer.transport.abort()
-    except TimeoutError as error:
-        raise progress.failure(f"timed out; all of it may take {timeout_s:g} s") from error
-    except asyncio.IncompleteReadError as error:
-        raise progress.failure("the connection was closed too early") from error
-    except asyncio.LimitOverrunError as error:
-        raise progress.failure(f"a line is longer than {LINE_BYTES_MAX} bytes") from error
+
+
+async def _connected(
+    socket: str | os.PathLike[str],
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_unix_connection(socket, limit=LINE_BYTES_MAX)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise progress.failure(f"{os.fspath(socket)}: {reason}") from error
+        error.strerror = f"{os.fspath(socket)}: {error.strerror or error}"
+        raise

@@ -110,6 +110,8 @@ def host_problem(host: str) -> str | None:
     """
     if not _is_text(host) or not host:
         return f"host {shown(host)} is missing or not text"
+    if "://" in host:
+        return f"host {shown(host)} is a URL; give the host alone, such as shop.example"
     if is_numeric(host):
         return _address_problem(host)
     if not NAME.fullmatch(host.lower()):

@@ -18,7 +18,7 @@ from pyflow.spans import Backoff, Span, seconds, span_problem
 if TYPE_CHECKING:
     from pyflow.protocols import Notifier
 
-__all__ = ["Route", "Templates", "checked_routes"]
+__all__ = ["Route", "Templates", "checked_routes", "event_problems"]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 ATTEMPTS_MAX = 1_000
@@ -83,7 +83,7 @@ class Route:
             object.__setattr__(self, "name", type(self.notifier).__name__.lower())
         problems = [
             *_notifier_problems(self.notifier),
-            *_event_problems(self.events),
+            *event_problems(self.events),
             *_words_problems("environments", self.environments),
             *_label_problems(self.labels),
             *_template_problems(self.template),
@@ -164,17 +164,18 @@ def _notifier_problems(notifier: object) -> list[str]:
     return [f"{shown(notifier)} is no notifier; it needs an async method notify(message, attempt)"]
 
 
-def _event_problems(events: object) -> list[str]:
-    problems = _words_problems("events", events)
+def event_problems(events: object, *, name: str = "events") -> list[str]:
+    """Return what is wrong with *events* as a list of names of events, or None for all."""
+    problems = _words_problems(name, events)
     if problems or events is None:
         return problems
     known = {*NOTICES, *EVENTS}
     found: list[str] = []
-    for name in cast("Sequence[str]", events):
-        if name not in known:
-            near = nearest(name, known)
+    for event in cast("Sequence[str]", events):
+        if event not in known:
+            near = nearest(event, known)
             hint = f"did you mean {near!r}? " if near is not None else ""
-            found.append(f"there is no event {shown(name)}; {hint}there are {', '.join(NOTICES)}")
+            found.append(f"there is no event {shown(event)}; {hint}there are {', '.join(NOTICES)}")
     return found
 
 
@@ -202,7 +203,7 @@ def _template_problems(template: object) -> list[str]:
     if isinstance(template, Mapping):
         pairs = cast("Mapping[object, object]", template)
         if all(isinstance(value, Template) for value in pairs.values()):
-            return _event_problems(list(pairs)) if pairs else []
+            return event_problems(list(pairs)) if pairs else []
     return [
         f"template={shown(cast('object', template))} must be a Template, or a dict of events and templates"
     ]
@@ -223,6 +224,8 @@ def _option_problems(route: Route) -> list[str]:
         )
     if not isinstance(route.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
         problems.append(f"backoff={shown(route.backoff)} must be a Backoff")
+    if not isinstance(route.required, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        problems.append(f"required={shown(route.required)} must be True or False")
     if route.required and route.severity == "info" and isinstance(route.events, (list, tuple)):
         told = "started" in cast("Sequence[object]", route.events)
     else:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pyflow.errors import DefinitionError, shown
+from pyflow.errors import refuse, shown
 from pyflow.secrets import Secret
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 __all__ = ["as_secret", "flag_problems", "refuse", "secret_problems", "text_problems"]
-
-
-def refuse(subject: str, problems: Iterable[str]) -> None:
-    """Raise one `DefinitionError` with all *problems*, if there are any."""
-    found = tuple(problems)
-    if found:
-        raise DefinitionError(subject, found)
 
 
 def secret_problems(name: str, value: object) -> list[str]:

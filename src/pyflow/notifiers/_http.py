@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyflow.errors import DefinitionError, HTTPError, SecretError
 from pyflow.messages import Attempt, Delivery, rejected, retrying, unknown
+from pyflow.net.connect import tls_problems
 from pyflow.net.http import request
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.net.retry_after import retry_after_s
@@ -170,7 +171,11 @@ def url_problems(url: object, *, name: str = "url") -> list[str]:
 
 def way_problems(way: Way) -> list[str]:
     """Return what is wrong with what a notifier was told of the way to its service."""
-    return [*flag_problems("allow_private", way.allow_private), *proxy_problems(way.proxy)]
+    return [
+        *flag_problems("allow_private", way.allow_private),
+        *tls_problems(way.ssl_context),
+        *proxy_problems(way.proxy),
+    ]
 
 
 def _masked(delivery: Delivery, secrets: tuple[object, ...]) -> Delivery:

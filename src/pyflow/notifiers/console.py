@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from pyflow.errors import refuse, shown
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, retrying
 from pyflow.notifiers._text import line_of, plain
 
@@ -22,10 +23,18 @@ class Console:
     No control character of a message reaches the stream, so a text from
     outside can neither hide what stands before it nor pass for a command of a
     CI system.
+
+    Raises:
+        DefinitionError: *stream* is none.
     """
 
     stream: TextIO | None = field(default=None, repr=False, hash=False)
     """Where to; standard error as it is when a message comes, unless given."""
+
+    def __post_init__(self) -> None:
+        if self.stream is not None and not callable(getattr(self.stream, "write", None)):
+            problem = f"stream={shown(self.stream)} is no stream; give one, such as sys.stdout"
+            refuse("Console", [problem])
 
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:  # noqa: ARG002
         """Write *message*."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, rejected, retrying, unknown
 from pyflow.net.proxy import as_proxy
 from pyflow.net.retry_after import retry_after_s
+from pyflow.notices.route import event_problems
 from pyflow.notifiers._checks import (
     as_secret,
     refuse,
@@ -181,6 +182,8 @@ def _judged_api(response: Response) -> Delivery:
 
 def _problems(slack: Slack) -> list[str]:
     problems = way_problems(slack)
+    if slack.broadcast not in ((), []):  # nothing is broadcast then
+        problems += event_problems(slack.broadcast, name="broadcast")
     if (slack.url is None) == (slack.token is None):
         problems.append("give either url=, of an incoming webhook, or token= and channel=")
     elif slack.url is not None:

@@ -202,8 +202,11 @@ def _problems(webhook: Webhook) -> list[str]:
         return [*problems, "secrets= must be a list of them"]
     problems += [p for key in webhook.secrets for p in secret_problems("secrets", key)]
     problems += [p for key in webhook.secrets if isinstance(key, str) for p in _key_problems(key)]
-    if not problems and any(name.lower() in SIGNED for name in webhook.headers):
-        problems.append("headers= holds one that the webhook sets itself; leave it out")
+    if not problems:
+        own = [name for name in webhook.headers if name.lower() in SIGNED]
+        problems += [
+            f"headers: {name!r} is set by the webhook itself; leave it out" for name in own
+        ]
     return problems
 
 

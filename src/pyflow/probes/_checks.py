@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from pyflow.errors import DefinitionError, shown
+from pyflow.errors import DefinitionError, refuse, shown
 from pyflow.protocols import Reading
 from pyflow.spans import Span, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "count_problems",
@@ -26,13 +23,6 @@ __all__ = [
 
 EXCERPT_CHARS = 200
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def refuse(subject: str, problems: Iterable[str]) -> None:
-    """Raise one `DefinitionError` with all *problems*, if there are any."""
-    found = tuple(problems)
-    if found:
-        raise DefinitionError(subject, found)
 
 
 def span_problems(name: str, value: Span, *, zero: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 from urllib.parse import urlencode
 
 from pyflow.errors import DefinitionError, HTTPError, PyflowError
@@ -88,6 +88,21 @@ class Said:
         return [row for row in rows if isinstance(row, dict)]
 
 
+class Options(TypedDict, total=False):
+    """What else goes with a question."""
+
+    body: object
+    """Sent as JSON."""
+    form: Mapping[str, str] | None
+    """Sent as a form, in place of a body."""
+    headers: Mapping[str, str] | None
+    """Sent along."""
+    signed: bool
+    """Whether the token is shown, as it is unless said otherwise."""
+    deadline: float
+    """An instant of the loop's clock by which it ends, if not before."""
+
+
 class Api:
     """How to reach a service's API.
 
@@ -131,30 +146,14 @@ class Api:
         self,
         method: str,
         path: str,
-        *,
-        body: object = None,
-        form: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        signed: bool = True,
-        deadline: float = math.inf,
+        **options: Unpack[Options],
     ) -> Said:
         """Ask once, and return the answer, whatever its status.
-
-        It ends by *deadline*, an instant of the loop's clock, if not before.
 
         Raises:
             Trouble: There is none.
         """
-        response = await self.fetch(
-            method,
-            path,
-            body=body,
-            form=form,
-            headers=headers,
-            signed=signed,
-            deadline=deadline,
-        )
-        return self._said(response)
+        return self._said(await self.fetch(method, path, **options))
 
     async def fetch(
         self,
@@ -167,7 +166,7 @@ class Api:
         signed: bool = True,
         deadline: float = math.inf,
     ) -> Response:
-        """Ask once, and return the answer as it came.
+        """Ask once, and return the answer as it came; the arguments are those of `Options`.
 
         Raises:
             Trouble: There is none.

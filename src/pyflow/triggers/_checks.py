@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from pyflow.errors import DefinitionError, shown
+from pyflow.errors import DefinitionError, refuse, shown
 from pyflow.net.url import parse_url
 from pyflow.secrets import Secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from pyflow.triggers.watch import Watch
 
 __all__ = [
     "base_url_problems",
@@ -20,6 +18,7 @@ __all__ = [
     "refuse",
     "token_problems",
     "values_problems",
+    "watch_problems",
     "words_problems",
 ]
 
@@ -28,13 +27,6 @@ SEGMENT_CHARS_MAX = 255
 VALUES_CHARS_MAX = 65_535
 BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
-
-
-def refuse(subject: str, problems: Iterable[str]) -> None:
-    """Raise one `DefinitionError` with all *problems*, if there are any."""
-    found = tuple(problems)
-    if found:
-        raise DefinitionError(subject, found)
 
 
 def ref_problems(ref: object) -> list[str]:
@@ -53,7 +45,9 @@ def ref_problems(ref: object) -> list[str]:
     return [f"ref={shown(ref)} is no branch or tag that git allows: {rule}"]
 
 
-def path_problems(name: str, path: object, *, segment: re.Pattern[str], least: int) -> list[str]:
+def path_problems(
+    name: str, path: object, *, segment: re.Pattern[str], least: int, such_as: str
+) -> list[str]:
     """Return what is wrong with *path* as *least* or more segments, none of which leads elsewhere."""
     if isinstance(path, str) and len(path) <= 1_000:
         segments = path.split("/")
@@ -63,7 +57,7 @@ def path_problems(name: str, path: object, *, segment: re.Pattern[str], least: i
         ):
             return []
     return [
-        f"{name}={shown(path)} is not such a name; give it without slashes around and without '..'"
+        f"{name}={shown(path)} must be such as {such_as!r}, without slashes around and without '..'"
     ]
 
 
@@ -78,12 +72,16 @@ def values_problems(name: str, values: object, *, most: int, reserved: str | Non
         if not (isinstance(key, str) and NAME.fullmatch(key))
     ]
     for key, value in given.items():
-        if not isinstance(value, str) or "\0" in value:
-            kind = "a Secret" if isinstance(value, Secret) else f"a {type(value).__name__}"
+        if isinstance(value, Secret):
             problems.append(
-                f"{name}: {shown(key)} is {kind} or holds a NUL; give text, as from str(...), and "
-                "keep secrets in the CI system's own store"
+                f"{name}: {shown(key)} is a Secret, which a pipeline would show to whoever may "
+                "look at it; keep secrets in the CI system's own store"
             )
+        elif not isinstance(value, str):
+            kind = type(value).__name__
+            problems.append(f"{name}: {shown(key)} is of type {kind}; give text, as from str(...)")
+        elif "\0" in value:
+            problems.append(f"{name}: {shown(key)} holds a NUL; leave it out")
     if reserved is not None and reserved in given:
         problems.append(f"{name}: {reserved!r} is where the correlation id goes; leave it out")
     if len(given) + (reserved is not None) > most:
@@ -93,15 +91,24 @@ def values_problems(name: str, values: object, *, most: int, reserved: str | Non
     return problems
 
 
-def base_url_problems(url: object) -> list[str]:
-    """Return what is wrong with *url* as the place where a service is."""
+def base_url_problems(url: object, *, name: str = "base_url", added: str = "") -> list[str]:
+    """Return what is wrong with *url* as the place where a service is; *added* comes behind it."""
     try:
         target = parse_url(url)  # type: ignore[arg-type]
     except DefinitionError as error:
-        return [f"base_url=: {error}"]
+        return [f"{name}=: {error}"]
     if "?" in target.path or "#" in str(url) or ".." in target.path.split("/"):
-        return ["base_url= holds a query, a fragment or '..'; give scheme, host and path alone"]
+        return [f"{name}= holds a query, a fragment or '..'; give scheme, host and path alone"]
+    if added and target.path.rstrip("/").endswith(added):
+        return [f"{name}= ends in {added}, which is added to it; leave that out"]
     return []
+
+
+def watch_problems(watch: object) -> list[str]:
+    """Return what is wrong with *watch* as what says how long to wait, or None for the usual."""
+    if watch is None or isinstance(watch, Watch):
+        return []
+    return [f'watch={shown(watch)} must be a Watch, such as Watch(timeout="30m")']
 
 
 def token_problems(name: str, token: object) -> list[str]:

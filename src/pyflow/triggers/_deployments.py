@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import shown
-from pyflow.messages import Delivery, rejected, retrying, unknown
+from pyflow.messages import FIRST, Delivery, delivered, rejected, retrying, unknown
 from pyflow.net.url import parse_url
 from pyflow.notifiers._text import line_of
 from pyflow.triggers._api import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from pyflow.messages import Attempt, Message
-    from pyflow.triggers._api import Said
+    from pyflow.triggers._api import Api, Said
 
-__all__ = ["Instant", "Unsettled", "in_time", "link_of", "name_problems", "settled_by", "unsettled"]
+__all__ = [
+    "Deployments",
+    "Unsettled",
+    "link_of",
+    "name_problems",
+    "settled_by",
+    "unsettled",
+]
 
 NAME_CHARS_MAX = 255
 IN_DOUBT = (408, 500, 502, 504)
@@ -46,6 +53,81 @@ class Instant:
     def now(self) -> datetime:
         """Return the present instant, as far as it is known."""
         return self.at
+
+
+class Deployments:
+    """A `Notifier` whose messages come to a deployment, and to how it stands.
+
+    Args:
+        system: What the service is called.
+        resource: What is deployed, as the repr names it.
+        states: What each event comes to; of other events the service is told nothing.
+        environment: What the service calls the environment; the run's own by default.
+        reach: What makes the way to the service, given what tells the present.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        resource: object,
+        *,
+        states: Mapping[str, Any],
+        environment: str | None,
+        reach: Callable[[Instant], Api],
+    ) -> None:
+        self._system = system
+        self._resource = resource
+        self._states = states
+        self._environment = environment
+        self._clock = Instant()
+        self._api = reach(self._clock)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._resource!r})"
+
+    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
+        """Have the deployment of the run, with the status that *message* comes to."""
+        state = self._states.get(message.event)
+        if state is None:
+            return delivered(f"{message.event} is nothing that {self._system} is told")
+        self._clock.at = attempt.at or message.at
+        known: object = attempt.receipt.get("deployment")
+
+        async def tell(deadline: float) -> Delivery:
+            number = known if isinstance(known, int) else None
+            number = await self._told(number, message, state, deadline)
+            return delivered(f"deployment {number}", receipt={"deployment": number})
+
+        return await in_time(tell, attempt)
+
+    async def _told(self, number: int | None, message: Message, state: Any, deadline: float) -> int:
+        """Have a deployment that stands at *state*, and return its number.
+
+        Raises:
+            Unsettled: It does not, or nobody knows.
+            Trouble: No answer came.
+        """
+        raise NotImplementedError
+
+    def _environment_of(self, message: Message) -> str:
+        environment = self._environment or message.run.environment
+        if environment is None:
+            raise Unsettled(rejected("the run has no environment; give environment="))
+        return environment
+
+    async def _rows(self, path: str, deadline: float) -> list[dict[str, Any]]:
+        said = settled_by(await self._api.ask("GET", path, deadline=deadline), 200)
+        rows = said.rows()
+        if rows is None:
+            raise unsettled(said)
+        return rows
+
+    async def _made(self, path: str, body: dict[str, Any], deadline: float) -> int:
+        said = settled_by(await self._api.ask("POST", path, body=body, deadline=deadline), 201)
+        number = said.get("id")
+        if not isinstance(number, int):
+            raise unsettled(said)
+        return number
 
 
 async def in_time(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from pyflow.triggers._api import Trouble
+    from pyflow.triggers._api import Said, Trouble
     from pyflow.triggers.pipeline import Job
 
 __all__ = [
+    "SKEW",
     "Absent",
     "Details",
     "Doubt",
@@ -31,7 +33,11 @@ __all__ = [
     "Unseen",
     "not_seen",
     "not_started",
+    "unseen_by",
 ]
+
+SKEW = timedelta(minutes=5)
+"""How far apart our clock and the server's may be."""
 
 Handle: TypeAlias = "dict[str, str]"
 """What a service needs to find a pipeline again; ``id`` and ``url`` are for people too."""
@@ -56,6 +62,10 @@ class Order:
     deadline: float
     """When an answer comes too late, by the loop's clock. A start that is cut off there from
     outside cannot say whether the request had gone out; one that ends by itself can."""
+
+    def marked(self, correlation: str | None) -> dict[str, str]:
+        """Return the values, with the correlation id under the name *correlation* where there is one."""
+        return dict(self.values) | ({} if correlation is None else {correlation: self.key})
 
 
 # What comes of a start.
@@ -162,6 +172,11 @@ Look: TypeAlias = Seen | Gone | Unseen
 def not_seen(trouble: Trouble) -> Unseen:
     """Return what comes of a look that has no answer."""
     return Unseen(trouble.reason, final=trouble.final)
+
+
+def unseen_by(said: Said, *final: int) -> Unseen:
+    """Return what an answer that tells nothing means for another look: none helps after *final*."""
+    return Unseen(said.words, said.wait_s, final=said.status in final and not said.is_limit)
 
 
 @dataclass(frozen=True, slots=True)

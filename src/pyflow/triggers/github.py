@@ -9,12 +9,12 @@ were dispatched since, by the correlation id in its title.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from pyflow.clock import SystemClock
 from pyflow.errors import PyflowError, shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.http import request
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
@@ -25,11 +25,13 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
 from pyflow.triggers._progress import mentions
 from pyflow.triggers._service import (
+    SKEW,
     Absent,
     Details,
     Doubt,
@@ -47,6 +49,7 @@ from pyflow.triggers._service import (
     Unseen,
     not_seen,
     not_started,
+    unseen_by,
 )
 from pyflow.triggers._trigger import Given, Text, Trigger, given_problems
 from pyflow.triggers.pipeline import Job
@@ -71,8 +74,8 @@ INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 INPUTS_MAX = 25
 PAGES_MAX = 5
 PAGE = 100
-SKEW = timedelta(minutes=5)
-"""How far apart our clock and the server's may be."""
+NO_USE = (401, 403, 410, 422)
+"""Statuses after which another look would see no more."""
 LOG_BYTES_MAX = 4 * 1_048_576
 
 
@@ -128,7 +131,9 @@ class GitHubActions(Trigger):
         problems = [
             *repository_problems(repository),
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
+            *watch_problems(watch),
             *token_problems("token", token),
             *given_problems("ref", ref, ref_problems),
             *given_problems("inputs", given, self._value_problems),
@@ -182,10 +187,7 @@ class _GitHub:
         self._seen: dict[str, tuple[str, Seen]] = {}
 
     async def start(self, order: Order, /) -> Start:
-        inputs = dict(order.values)
-        if self._correlation is not None:
-            inputs[self._correlation] = order.key
-        body: dict[str, Any] = {"ref": order.ref, "inputs": inputs}
+        body: dict[str, Any] = {"ref": order.ref, "inputs": order.marked(self._correlation)}
         try:
             said = await self._dispatch(order, {**body, "return_run_details": True})
             if said.status == 422 and "return_run_details" in said.words:
@@ -234,7 +236,7 @@ class _GitHub:
                 return not_seen(trouble)
             rows = said.rows("workflow_runs") if said.status == 200 else None
             if rows is None:
-                return _unseen(said)
+                return unseen_by(said, *NO_USE)
             candidates += [row for row in rows if isinstance(row.get("id"), int)]
             if len(rows) < PAGE:
                 break
@@ -268,7 +270,7 @@ class _GitHub:
             return Gone(f"{said.words}: the run was deleted, or the token may not see it")
         status = said.get("status")
         if said.status != 200 or not isinstance(status, str):
-            return _unseen(said)
+            return unseen_by(said, *NO_USE)
         seen = _run_seen(said, status, handle)
         tag = said.headers.get("etag", "")
         if tag.isprintable() and tag:
@@ -324,16 +326,12 @@ class _GitHub:
 
 def repository_problems(repository: object) -> list[str]:
     """Return what is wrong with *repository* as ``owner/name``."""
-    found = path_problems("repository", repository, segment=REPOSITORY_NAME, least=2)
+    found = path_problems(
+        "repository", repository, segment=REPOSITORY_NAME, least=2, such_as="acme/shop"
+    )
     if not found and str(repository).count("/") != 1:
         return [f"repository={shown(repository)} must be such as 'acme/shop'"]
     return found
-
-
-def _unseen(said: Said) -> Unseen:
-    """Return what an answer that tells nothing means for another look."""
-    final = said.status in (401, 403, 410, 422) and not said.is_limit
-    return Unseen(said.words, said.wait_s, final=final)
 
 
 def _run_seen(said: Said, status: str, handle: Handle) -> Seen:

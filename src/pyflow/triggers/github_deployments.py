@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from pyflow.errors import shown
-from pyflow.messages import FIRST, delivered, rejected
+from pyflow.messages import rejected
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.notifiers._text import line_of
 from pyflow.triggers._api import Api
 from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
 from pyflow.triggers._deployments import (
-    Instant,
+    Deployments,
     Unsettled,
-    in_time,
     link_of,
     name_problems,
     settled_by,
-    unsettled,
 )
 from pyflow.triggers.github import GITHUB_HEADERS, repository_problems
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from pyflow.messages import Attempt, Delivery, Message
+    from pyflow.messages import Message
     from pyflow.net.proxy import Proxy
     from pyflow.secrets import Secret
 
@@ -60,7 +59,7 @@ STATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """The statuses that each event comes to; of other events GitHub is told nothing."""
 
 
-class GitHubDeployments:
+class GitHubDeployments(Deployments):
     """A `Notifier`: each run is a deployment of a repository, and has its statuses.
 
     A deployment is made when the run starts, or with whatever is told first.
@@ -107,70 +106,54 @@ class GitHubDeployments:
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
         ]
         if environment_url is not None:
-            problems += [f"environment_{p}" for p in base_url_problems(environment_url)]
+            problems += base_url_problems(environment_url, name="environment_url")
         if production not in (True, False, None):
             problems.append(f"production={shown(production)} must be True, False or None")
         refuse("GitHubDeployments", problems)
         self._repository = repository
         self._ref = ref
-        self._environment = environment
         self._environment_url = environment_url
         self._production = production
-        self._clock = Instant()
-        self._api = Api(
-            base_url,
-            token=token,
-            scheme="bearer",
-            headers=dict(GITHUB_HEADERS),
-            timeout_s=TIMEOUT_S,
-            clock=self._clock,
-            ssl_context=ssl_context,
-            proxy=as_proxy(proxy),
+        super().__init__(
+            "GitHub",
+            repository,
+            states=STATES,
+            environment=environment,
+            reach=lambda clock: Api(
+                base_url,
+                token=token,
+                scheme="bearer",
+                headers=dict(GITHUB_HEADERS),
+                timeout_s=TIMEOUT_S,
+                clock=clock,
+                ssl_context=ssl_context,
+                proxy=as_proxy(proxy),
+            ),
         )
 
-    def __repr__(self) -> str:
-        return f"GitHubDeployments({self._repository!r})"
-
-    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
-        """Have the deployment of the run, with the status that *message* comes to."""
-        states = STATES.get(message.event)
-        if states is None:
-            return delivered(f"{message.event} is nothing that GitHub is told")
-        self._clock.at = attempt.at or message.at
-
-        async def tell(deadline: float) -> Delivery:
-            number = attempt.receipt.get("deployment")
-            if not isinstance(number, int):
-                number = await self._deployment(message, deadline)
-            await self._have(number, message, states, deadline)
-            return delivered(f"deployment {number}", receipt={"deployment": number})
-
-        return await in_time(tell, attempt)
+    async def _told(
+        self, number: int | None, message: Message, state: tuple[str, ...], deadline: float
+    ) -> int:
+        if number is None:
+            number = await self._deployment(message, deadline)
+        await self._have(number, message, state, deadline)
+        return number
 
     async def _deployment(self, message: Message, deadline: float) -> int:
         """Return the number of the run's deployment, which is made where there is none."""
-        environment = self._environment or message.run.environment
-        if environment is None:
-            raise Unsettled(rejected("the run has no environment; give environment="))
+        environment = self._environment_of(message)
         query = urlencode({"environment": environment, "task": TASK, "per_page": PAGE})
         path = f"/repos/{self._repository}/deployments"
-        said = await self._api.ask("GET", f"{path}?{query}", deadline=deadline)
-        rows = settled_by(said, 200).rows()
-        if rows is None:
-            raise unsettled(said)
-        for row in rows:
+        for row in await self._rows(f"{path}?{query}", deadline):
             payload: object = row.get("payload")
             run_id = cast("Any", payload).get("run_id") if isinstance(payload, dict) else None
             if run_id == message.run.id and isinstance(row.get("id"), int):
                 return row["id"]
-        body = self._body(message, environment)
-        made = settled_by(await self._api.ask("POST", path, body=body, deadline=deadline), 201)
-        if not isinstance(made.get("id"), int):
-            raise unsettled(made)
-        return made.get("id")
+        return await self._made(path, self._body(message, environment), deadline)
 
     def _body(self, message: Message, environment: str) -> dict[str, Any]:
         ci = message.run.ci
@@ -198,10 +181,7 @@ class GitHubDeployments:
     ) -> None:
         """Have *states* among the deployment's statuses, each once for this message."""
         path = f"/repos/{self._repository}/deployments/{number}/statuses"
-        said = await self._api.ask("GET", f"{path}?per_page={PAGE}", deadline=deadline)
-        rows = settled_by(said, 200).rows()
-        if rows is None:
-            raise unsettled(said)
+        rows = await self._rows(f"{path}?per_page={PAGE}", deadline)
         there = {(row.get("state"), row.get("description")) for row in rows}
         mark = f" ({message.id})"
         text = line_of(message.title, chars=TEXT_CHARS_MAX - len(mark)) + mark

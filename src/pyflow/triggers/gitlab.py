@@ -8,12 +8,12 @@ else in its variables, which a maintainer's token may read.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
@@ -23,11 +23,13 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
 from pyflow.triggers._progress import mentions
 from pyflow.triggers._service import (
+    SKEW,
     Absent,
     Details,
     Doubt,
@@ -42,9 +44,9 @@ from pyflow.triggers._service import (
     Seen,
     Several,
     Start,
-    Unseen,
     not_seen,
     not_started,
+    unseen_by,
 )
 from pyflow.triggers._trigger import Given, Text, Trigger, given_problems
 from pyflow.triggers.pipeline import Job
@@ -64,8 +66,8 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 VARIABLES_MAX = 500
 PAGE = 100
 CANDIDATES_MAX = 20
-SKEW = timedelta(minutes=5)
-"""How far apart our clock and the server's may be."""
+NO_USE = (401, 403, 404)
+"""Statuses after which another look would see no more."""
 ENDED = frozenset({"success", "failed", "canceled", "skipped"})
 
 
@@ -123,8 +125,10 @@ class GitLabCI(Trigger):
         self._correlation = correlation
         problems = [
             *project_problems(project),
-            *base_url_problems(base_url),
+            *base_url_problems(base_url, added="/api/v4"),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
+            *watch_problems(watch),
             *token_problems("token", token),
             *([] if trigger_token is None else token_problems("trigger_token", trigger_token)),
             *given_problems("ref", ref, ref_problems),
@@ -188,9 +192,7 @@ class _GitLab:
         self._keep_log = keep_log
 
     async def start(self, order: Order, /) -> Start:
-        variables = dict(order.values)
-        if self._correlation is not None:
-            variables[self._correlation] = order.key
+        variables = order.marked(self._correlation)
         try:
             if self._trigger_token is not None:
                 said = await self._by_trigger(self._trigger_token, order, variables)
@@ -220,7 +222,7 @@ class _GitLab:
             said = await self._api.ask("GET", path)
             rows = said.rows() if said.status == 200 else None
             if rows is None:
-                return _unseen(said)
+                return unseen_by(said, *NO_USE)
             rows = [row for row in rows if isinstance(row.get("id"), int)]
             return await self._match(order, rows)
         except Trouble as trouble:
@@ -237,7 +239,11 @@ class _GitLab:
             said = await self._api.ask("GET", f"{self._project}/pipelines/{row['id']}/variables")
             variables = said.rows() if said.status == 200 else None
             if variables is None:
-                return Several(urls) if said.status == 403 and not said.is_limit else _unseen(said)
+                return (
+                    Several(urls)
+                    if said.status == 403 and not said.is_limit
+                    else unseen_by(said, *NO_USE)
+                )
             if any(
                 one.get("key") == self._correlation and one.get("value") == order.key
                 for one in variables
@@ -256,7 +262,7 @@ class _GitLab:
             return Gone(f"{said.words}: the pipeline was deleted, or the token may not see it")
         status = said.get("status")
         if said.status != 200 or not isinstance(status, str):
-            return _unseen(said)
+            return unseen_by(said, *NO_USE)
         return Seen(
             status=status[:50],
             ended=status in ENDED,
@@ -300,7 +306,7 @@ def project_problems(project: object) -> list[str]:
     """Return what is wrong with *project* as a path such as ``group/name``, or a number."""
     if isinstance(project, int) and not isinstance(project, bool) and project > 0:
         return []
-    return path_problems("project", project, segment=SEGMENT, least=2)
+    return path_problems("project", project, segment=SEGMENT, least=2, such_as="acme/shop")
 
 
 def project_segment(project: str | int) -> str:
@@ -321,12 +327,6 @@ def _judged(said: Said) -> Start:
 
 def _handle(row: dict[str, Any]) -> Handle:
     return {"id": str(row["id"]), "url": web_url(row.get("web_url"))}
-
-
-def _unseen(said: Said) -> Unseen:
-    """Return what an answer that tells nothing means for another look."""
-    final = said.status in (401, 403, 404) and not said.is_limit
-    return Unseen(said.words, said.wait_s, final=final)
 
 
 def _job(row: dict[str, Any]) -> Job:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pyflow.errors import shown
-from pyflow.messages import FIRST, delivered, rejected
+from pyflow.messages import rejected
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api
 from pyflow.triggers._checks import base_url_problems, ref_problems, refuse, token_problems
 from pyflow.triggers._deployments import (
-    Instant,
+    Deployments,
     Unsettled,
-    in_time,
     name_problems,
     settled_by,
     unsettled,
 )
+from pyflow.triggers._service import SKEW
 from pyflow.triggers.gitlab import project_problems, project_segment
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from pyflow.messages import Attempt, Delivery, Message
+    from pyflow.messages import Message
     from pyflow.net.proxy import Proxy
     from pyflow.secrets import Secret
 
@@ -34,8 +35,6 @@ __all__ = ["GitLabDeployments"]
 
 PAGE = 100
 TIMEOUT_S = 3600.0
-SKEW = timedelta(minutes=5)
-"""How far apart our clock and the server's may be."""
 COMMIT_CHARS = (7, 64)
 
 STATES: Mapping[str, str] = MappingProxyType(
@@ -54,7 +53,7 @@ STATES: Mapping[str, str] = MappingProxyType(
 """The status that each event comes to; of other events GitLab is told nothing."""
 
 
-class GitLabDeployments:
+class GitLabDeployments(Deployments):
     """A `Notifier`: each run is a deployment of a project.
 
     A deployment is made when the run starts, or with whatever is told first.
@@ -99,7 +98,8 @@ class GitLabDeployments:
             *token_problems("token", token),
             *([] if ref is None else ref_problems(ref)),
             *name_problems("environment", environment),
-            *base_url_problems(base_url),
+            *base_url_problems(base_url, added="/api/v4"),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
         ]
         if commit is not None and not _is_commit(commit):
@@ -107,47 +107,35 @@ class GitLabDeployments:
         if not isinstance(is_tag, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             problems.append(f"is_tag={shown(is_tag)} must be True or False")
         refuse("GitLabDeployments", problems)
-        self._project = project
         self._path = f"/projects/{project_segment(project)}/deployments"
         self._commit = commit
         self._ref = ref
         self._is_tag = is_tag
-        self._environment = environment
-        self._clock = Instant()
-        self._api = Api(
-            base_url.rstrip("/") + "/api/v4",
-            token=token,
-            scheme="private-token",
-            timeout_s=TIMEOUT_S,
-            clock=self._clock,
-            ssl_context=ssl_context,
-            proxy=as_proxy(proxy),
+        super().__init__(
+            "GitLab",
+            project,
+            states=STATES,
+            environment=environment,
+            reach=lambda clock: Api(
+                base_url.rstrip("/") + "/api/v4",
+                token=token,
+                scheme="private-token",
+                timeout_s=TIMEOUT_S,
+                clock=clock,
+                ssl_context=ssl_context,
+                proxy=as_proxy(proxy),
+            ),
         )
 
-    def __repr__(self) -> str:
-        return f"GitLabDeployments({self._project!r})"
-
-    async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
-        """Have the deployment of the run, with the status that *message* comes to."""
-        status = STATES.get(message.event)
-        if status is None:
-            return delivered(f"{message.event} is nothing that GitLab is told")
-        self._clock.at = attempt.at or message.at
-
-        async def tell(deadline: float) -> Delivery:
-            number = attempt.receipt.get("deployment")
-            if isinstance(number, int):
-                present = await self._status_of(number, deadline)
-            else:
-                number, present = await self._deployment(message, status, deadline)
-            if present != status:
-                body = {"status": status}
-                path = f"{self._path}/{number}"
-                said = await self._api.ask("PUT", path, body=body, deadline=deadline)
-                settled_by(said, 200)
-            return delivered(f"deployment {number}", receipt={"deployment": number})
-
-        return await in_time(tell, attempt)
+    async def _told(self, number: int | None, message: Message, state: str, deadline: float) -> int:
+        if number is not None:
+            present = await self._status_of(number, deadline)
+        else:
+            number, present = await self._deployment(message, state, deadline)
+        if present != state:
+            path, body = f"{self._path}/{number}", {"status": state}
+            settled_by(await self._api.ask("PUT", path, body=body, deadline=deadline), 200)
+        return number
 
     async def _status_of(self, number: int, deadline: float) -> str:
         said = await self._api.ask("GET", f"{self._path}/{number}", deadline=deadline)
@@ -161,26 +149,15 @@ class GitLabDeployments:
         body = self._body(message)
         query = {"environment": body["environment"], "order_by": "id", "sort": "desc"}
         path = f"{self._path}?{urlencode({**query, 'per_page': PAGE})}"
-        said = await self._api.ask("GET", path, deadline=deadline)
-        rows = settled_by(said, 200).rows()
-        if rows is None:
-            raise unsettled(said)
-        for row in rows:
+        for row in await self._rows(path, deadline):
             if isinstance(row.get("id"), int) and _is_same(row, body, message):
                 return row["id"], str(row.get("status"))
-        body["status"] = status
-        said = await self._api.ask("POST", self._path, body=body, deadline=deadline)
-        number = settled_by(said, 201).get("id")
-        if not isinstance(number, int):
-            raise unsettled(said)
-        return number, status
+        return await self._made(self._path, {**body, "status": status}, deadline), status
 
     def _body(self, message: Message) -> dict[str, Any]:
         ci = message.run.ci
-        environment = self._environment or message.run.environment
+        environment = self._environment_of(message)
         commit, ref = self._commit or ci.get("commit"), self._ref or ci.get("ref")
-        if environment is None:
-            raise Unsettled(rejected("the run has no environment; give environment="))
         if commit is None or ref is None or not _is_commit(commit):
             raise Unsettled(rejected("nobody says what is deployed; give commit= and ref="))
         return {"environment": environment, "sha": commit, "ref": ref, "tag": self._is_tag}

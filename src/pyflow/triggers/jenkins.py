@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 from pyflow.clock import SystemClock
 from pyflow.errors import shown
+from pyflow.net.connect import tls_problems
 from pyflow.net.proxy import as_proxy, proxy_problems
 from pyflow.triggers._api import Api, Said, Trouble, web_url
 from pyflow.triggers._checks import (
@@ -25,10 +25,12 @@ from pyflow.triggers._checks import (
     refuse,
     token_problems,
     values_problems,
+    watch_problems,
     words_problems,
 )
 from pyflow.triggers._excerpt import log_end
 from pyflow.triggers._service import (
+    SKEW,
     Absent,
     Details,
     Doubt,
@@ -43,9 +45,9 @@ from pyflow.triggers._service import (
     Seen,
     Several,
     Start,
-    Unseen,
     not_seen,
     not_started,
+    unseen_by,
 )
 from pyflow.triggers._trigger import Given, Trigger, given_problems
 from pyflow.triggers.watch import Watch
@@ -66,8 +68,8 @@ ITEM = re.compile(r"/queue/item/([0-9]{1,18})/?$")
 BUILDS_MAX = 100
 BUILDS = f"builds[number,url,timestamp,actions[parameters[name,value]]]{{0,{BUILDS_MAX}}}"
 ITEMS = "items[id,url,actions[parameters[name,value]]]"
-SKEW = timedelta(minutes=5)
-"""How far apart our clock and the server's may be."""
+NO_USE = (401, 403)
+"""Statuses after which another look would see no more."""
 BUILD = "building,result,number,url"
 CRUMB = "crumb"
 
@@ -123,8 +125,10 @@ class Jenkins(Trigger):
         self._correlation = correlation
         problems = [
             *base_url_problems(base_url),
+            *tls_problems(ssl_context),
             *proxy_problems(proxy),
-            *path_problems("job", job, segment=SEGMENT, least=1),
+            *watch_problems(watch),
+            *path_problems("job", job, segment=SEGMENT, least=1, such_as="shop/deploy"),
             *token_problems("token", token),
             *given_problems("parameters", given, self._value_problems),
             *words_problems("accept", accept),
@@ -178,9 +182,7 @@ class _Jenkins:
         self._keep_log = keep_log
 
     async def start(self, order: Order, /) -> Start:
-        form = dict(order.values)
-        if self._correlation is not None:
-            form[self._correlation] = order.key
+        form = order.marked(self._correlation)
         call = "buildWithParameters" if form else "build"
         try:
             said = await self._post(f"{self._job}/{call}", form, deadline=order.deadline)
@@ -215,13 +217,13 @@ class _Jenkins:
             built = await self._api.ask("GET", f"{self._job}/api/json?{_tree(BUILDS)}")
             builds = built.rows("builds") if built.status == 200 else None
             if builds is None:
-                return _unseen(built)
+                return unseen_by(built, *NO_USE)
             queued = await self._api.ask("GET", f"/queue/api/json?{_tree(ITEMS)}")
         except Trouble as trouble:
             return not_seen(trouble)
         items = queued.rows("items") if queued.status == 200 else None
         if items is None:
-            return _unseen(queued)
+            return unseen_by(queued, *NO_USE)
         return self._match(order, builds, items)
 
     def _match(
@@ -255,7 +257,7 @@ class _Jenkins:
         if said.status == 404:
             return Gone(f"{said.words}: Jenkins has forgotten the item of its queue")
         if said.status != 200 or not isinstance(said.data, dict):
-            return _unseen(said)
+            return unseen_by(said, *NO_USE)
         if said.get("cancelled") is True:
             return Seen("CANCELLED", ended=True, handle=handle)
         found: object = said.get("executable")
@@ -269,7 +271,7 @@ class _Jenkins:
         if said.status == 404:
             return Gone(f"{said.words}: the build was deleted")
         if said.status != 200 or not isinstance(said.get("building"), bool):
-            return _unseen(said)
+            return unseen_by(said, *NO_USE)
         result = said.get("result")
         ended = said.get("building") is False and isinstance(result, str)
         return Seen(str(result)[:50] if ended else "building", ended=ended, handle=handle)
@@ -327,9 +329,3 @@ def _hint(said: Said) -> str:
     if said.status == 404:
         return "; it is not there, or the user may not see it"
     return "; the user may have to log in" if 300 <= said.status < 400 else ""
-
-
-def _unseen(said: Said) -> Unseen:
-    """Return what an answer that tells nothing means for another look."""
-    final = said.status in (401, 403) and not said.is_limit
-    return Unseen(said.words, said.wait_s, final=final)

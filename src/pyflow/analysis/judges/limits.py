@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyflow.analysis.stats.series import reach
 from pyflow.analysis.verdicts import Judgement
-from pyflow.errors import DefinitionError, shown
+from pyflow.errors import DefinitionError, refuse, shown
 from pyflow.frozen import frozen
 
 if TYPE_CHECKING:
@@ -82,12 +82,6 @@ def option_problems(**options: float) -> list[str]:
         for name, value in options.items()
         if not (_is_size(value) and max(least[name], 1e-12) <= value <= most[name])
     ]
-
-
-def refuse(subject: str, problems: Sequence[str]) -> None:
-    """Raise one `DefinitionError` with all *problems*, if there are any."""
-    if problems:
-        raise DefinitionError(subject, problems)
 
 
 def counts_problem(canary: Counts, baseline: Counts) -> Judgement | None:

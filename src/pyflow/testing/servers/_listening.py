@@ -64,6 +64,14 @@ class Listening:
                 self._open.add(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
+    def _close(self, *socks: socket.socket) -> None:
+        """Close *socks*, and take them out of those that are open."""
+        for sock in socks:
+            sock.close()
+        with self._guard:
+            self._open.difference_update(socks)
+            self._guard.notify_all()
+
     def _serve(self, sock: socket.socket, /) -> None:
         """Serve one connection to its end, and take it out of those that are open."""
         raise NotImplementedError

@@ -193,11 +193,7 @@ class HTTPServer(Listening):
         except OSError:
             pass  # the client has gone
         finally:
-            sock.close()
-            with self._guard:
-                self._open.discard(plain)
-                self._open.discard(sock)
-                self._guard.notify_all()
+            self._close(plain, sock)
 
 
 def read_request(sock: socket.socket) -> Received | None:

@@ -87,9 +87,7 @@ class SMTPServer(Listening):
             pass  # the client has gone
         finally:
             talk.close()
-            with self._guard:
-                self._open.discard(sock)
-                self._guard.notify_all()
+            self._close(sock)
 
 
 class _Conversation:
