@@ -16,6 +16,7 @@ from pyflow.cli.output import Answer
 from pyflow.cli.parsing import add_journal, command
 from pyflow.clock import SystemClock
 from pyflow.errors import nearest
+from pyflow.record.archive.files import Archive
 from pyflow.record.history import history as open_history
 from pyflow.record.outline import outline_of
 from pyflow.record.rendering import heading_of, table_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pyflow.cli.output import Output
     from pyflow.cli.parsing import Commands
+    from pyflow.record.audit import AuditTrail
     from pyflow.record.history.lookup import History
     from pyflow.record.history.summary import RunSummary
     from pyflow.record.outline import Outline
@@ -76,6 +78,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         example=f"pyflow-deploy show {RUN}\npyflow-deploy show {RUN} --diff 20261126-091200-17c0ffee",
     )
     parser.add_argument("run", metavar="RUN", help="the run")
+    parser.add_argument("--archive", metavar="FILE", help="look into this archive instead")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--diff", metavar="RUN", help="show what differs in another run instead")
     what.add_argument(
@@ -294,6 +297,8 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
     """Show a trail, what differs from another, or which fields it has."""
     if args.jsonl and args.json:
         raise Refusal("--jsonl and --json are two forms", "choose one of them")
+    if args.archive is not None:
+        return _archived(args)
     with _history(args, out) as found:
         run_id = known(found, args.run)
         if args.diff is not None:
@@ -308,6 +313,16 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
             ]
             return Answer({"run": {"id": run_id}, "fields": fields}, str(report))
         trail = found.trail(run_id)
+    return _shown(run_id, trail, args)
+
+
+def _archived(args: argparse.Namespace) -> Answer:
+    if args.diff is not None or args.compliance:
+        raise Refusal("--archive shows a trail alone", "leave --diff and --compliance out")
+    return _shown(args.run, Archive(args.archive).trail(args.run), args)
+
+
+def _shown(run_id: str, trail: AuditTrail, args: argparse.Namespace) -> Answer:
     if args.jsonl:
         return Answer({}, trail.to_jsonl().rstrip("\n"))
     data = {

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyflow.cli import asking, checking, looking, rehearsing, running, verifying
+from pyflow.cli import archiving, asking, checking, looking, rehearsing, running, verifying
 from pyflow.cli.codes import CANCELLED, CODES, Refusal, code_of_error, next_step
 from pyflow.cli.output import Answer, Output
 from pyflow.cli.parsing import PROGRAM, Parser
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "make_parser"]
 
-GROUPS = (checking, running, rehearsing, asking, looking, verifying)
+GROUPS = (checking, running, rehearsing, asking, looking, verifying, archiving)
 DESCRIPTION = """\
 Run deployments that can be planned, proved, resumed and rolled back.
 

@@ -79,7 +79,11 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "epoch": "with `--break`: its epoch now",
         },
         "verify": {
-            "verification": "`subject ok verdict text records first_bad anchored unseen findings`"
+            "verification": "`subject ok verdict text records first_bad anchored archived unseen findings`"
+        },
+        "archive": {
+            "archives": "a list of `path archive digest records upto runs`",
+            "kept": "a list of `run why`",
         },
         "anchor": {
             "anchor": "`subject records head at key_id line`",
