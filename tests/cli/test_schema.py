@@ -50,6 +50,7 @@ class TestDocuments:
             ("show RUN --compliance", ["run", "fields"]),
             ("locks", ["locks"]),
             ("verify", ["verification"]),
+            ("archive --to old --keep-last 0", ["archives", "kept"]),
             ("anchor", ["anchor", "kept"]),
             ("anchor --new-key key", ["key"]),
         ],
