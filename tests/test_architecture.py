@@ -32,7 +32,7 @@ ROOMS = [
         ),
         *("net", "ci", "clock"),
     ),
-    ("record", "define", "polling", "programs"),
+    ("record", "define", "polling", "programs", "git", "source"),
     ("notices",),
     ("probes", "notifiers", "platforms", "routers"),
     ("metrics", "triggers"),

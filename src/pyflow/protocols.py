@@ -259,7 +259,9 @@ class Notifier(Protocol):
     async def notify(self, message: Message, attempt: Attempt = ..., /) -> Delivery:
         """Give *message* to the service, within *attempt*'s timeout, and return what came of it.
 
-        Trouble with the service is a `Delivery`, never an exception.
+        Trouble with the service is a `Delivery`, never an exception. A notifier
+        that also has ``async keep(records, message, attempt)`` gets the end of a
+        run through that instead, with the run's records up to it.
         """
         ...
 

@@ -54,6 +54,7 @@ class TestDocuments:
             ("export RUN --format csv --out out.csv", ["export"]),
             ("locks", ["locks"]),
             ("verify", ["verification"]),
+            ("archive --to old --keep-last 0", ["archives", "kept"]),
             ("anchor", ["anchor", "kept"]),
             ("anchor --new-key key", ["key"]),
         ],

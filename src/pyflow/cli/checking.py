@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyflow.cli.describing import plan_data
 from pyflow.cli.output import Answer
-from pyflow.cli.parsing import add_inputs, add_target, command
-from pyflow.cli.target import load
+from pyflow.cli.parsing import add_inputs, add_ref, add_target, command
+from pyflow.cli.target import loaded
 from pyflow.define.environment import bind_params
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add(commands: Commands, _: Mapping[str, str]) -> None:
         """,
     )
     add_target(parser)
+    add_ref(parser)
     add_inputs(parser)
     parser = command(
         commands,
@@ -44,12 +45,12 @@ def add(commands: Commands, _: Mapping[str, str]) -> None:
         example="pyflow-deploy plan deploy.py:release",
     )
     add_target(parser)
+    add_ref(parser)
 
 
 def check(args: argparse.Namespace, out: Output) -> Answer:
     """Check a workflow, and its parameters if some are given."""
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         environment = target.environment(args.env)
         if args.param or environment is not None:
             bind_params(target.plan, environment, target.params(args.param))
@@ -59,8 +60,8 @@ def check(args: argparse.Namespace, out: Output) -> Answer:
 
 def plan(args: argparse.Namespace, out: Output) -> Answer:
     """Show a plan."""
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
+        pass
     return Answer({"plan": plan_data(target.plan)}, _told(target.plan))
 
 

@@ -18,6 +18,7 @@ from pyflow.cli.parsing import add_journal, command
 from pyflow.cli.target import load
 from pyflow.clock import SystemClock
 from pyflow.errors import nearest
+from pyflow.record.archive.files import Archive
 from pyflow.record.history import history as open_history
 from pyflow.record.outline import outline_of
 from pyflow.record.rendering import heading_of, table_of
@@ -84,6 +85,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         """,
     )
     parser.add_argument("run", metavar="RUN", help="the run")
+    parser.add_argument("--archive", metavar="FILE", help="look into this archive instead")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--diff", metavar="RUN", help="show what differs in another run instead")
     what.add_argument(
@@ -319,6 +321,8 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
         raise Refusal("--jsonl and --json are two forms", "choose one of them")
     if args.plan and not args.html:
         raise Refusal("--plan is drawn on a page, and none was asked for", "add --html FILE")
+    if args.archive is not None:
+        return _archived(args, out)
     with opened_history(args, out) as found:
         run_id = known(found, args.run)
         if args.diff is not None:
@@ -333,6 +337,16 @@ def show(args: argparse.Namespace, out: Output) -> Answer:
             ]
             return Answer({"run": {"id": run_id}, "fields": fields}, str(report))
         trail = found.trail(run_id)
+    return _shown(run_id, trail, args, out)
+
+
+def _archived(args: argparse.Namespace, out: Output) -> Answer:
+    if args.diff is not None or args.compliance:
+        raise Refusal("--archive shows a trail alone", "leave --diff and --compliance out")
+    return _shown(args.run, Archive(args.archive).trail(args.run), args, out)
+
+
+def _shown(run_id: str, trail: AuditTrail, args: argparse.Namespace, out: Output) -> Answer:
     if args.jsonl:
         return Answer({}, trail.to_jsonl().rstrip("\n"))
     if args.html:

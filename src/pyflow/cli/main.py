@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pyflow.cli import (
+    archiving,
     asking,
     checking,
     drawing,
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "make_parser"]
 
-GROUPS = (checking, drawing, running, rehearsing, asking, looking, exporting, verifying)
+GROUPS = (
+    *(checking, drawing, running, rehearsing, asking, looking),
+    *(exporting, verifying, archiving),
+)
 DESCRIPTION = """\
 Run deployments that can be planned, proved, resumed and rolled back.
 

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from pyflow.cli.output import Answer, Output
 
-__all__ = ["Call", "Commands", "Parser", "add_inputs", "add_journal", "add_target", "command"]
+__all__ = [
+    "Call",
+    "Commands",
+    "Parser",
+    "add_inputs",
+    "add_journal",
+    "add_ref",
+    "add_target",
+    "command",
+]
 
 PROGRAM = "pyflow-deploy"
 JOURNAL = "deploys.db"
@@ -99,6 +108,15 @@ def add_target(parser: Parser) -> None:
         "workflow",
         metavar="FILE:WORKFLOW",
         help="deploy.py:release, or package.module:release; a function that returns one will do",
+    )
+
+
+def add_ref(parser: Parser) -> None:
+    """Have *parser* know from which commit the workflow is loaded."""
+    parser.add_argument(
+        "--ref",
+        metavar="REF",
+        help="load the workflow from this commit, branch or tag of its git repository",
     )
 
 

@@ -11,8 +11,8 @@ from pyflow.cli.codes import CANCELLED, code_of_status
 from pyflow.cli.describing import advice, outline_data, result_data
 from pyflow.cli.journals import existing, known_run
 from pyflow.cli.output import Answer
-from pyflow.cli.parsing import add_inputs, add_journal, add_target, command
-from pyflow.cli.target import load
+from pyflow.cli.parsing import add_inputs, add_journal, add_ref, add_target, command
+from pyflow.cli.target import loaded
 from pyflow.record.outline import outline_of
 from pyflow.reports import progress
 from pyflow.run.engine import Engine
@@ -47,6 +47,9 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         this process, `resume` carries on and `rollback` takes back. The first
         SIGINT or SIGTERM lets what is under way end, and leaves the run paused.
         In a shell script, start it with `exec`, or no signal reaches it.
+
+        With --ref the definition, and what it imports beside it, are those of a
+        commit, which is recorded. Tasks run in this directory all the same.
         """,
     )
     _add_common(parser, environ)
@@ -88,6 +91,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
 
 def _add_common(parser: Parser, environ: Mapping[str, str]) -> None:
     add_target(parser)
+    add_ref(parser)
     add_inputs(parser)
     add_journal(parser, environ)
     parser.add_argument("--by", metavar="NAME", help="who asks; else who CI or the system says")
@@ -117,24 +121,22 @@ def _add_acceptance(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> Answer:
     """Run a workflow."""
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         options: dict[str, Any] = {
             "params": target.params(args.param),
             "environment": target.environment(args.env),
             "initiator": args.by,
         }
-        with _engine(args, out) as (engine, last):
+        with _engine(args, out, target) as (engine, last):
             return _waited(engine, last, args, partial(engine.execute, target.plan, **options))
 
 
 def resume(args: argparse.Namespace, out: Output) -> Answer:
     """Take up one run, or all that are unfinished."""
     existing(args.journal)
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         options = _options(args, target)
-        with _engine(args, out) as (engine, last):
+        with _engine(args, out, target) as (engine, last):
             if args.run is None:
                 return _all(engine, last, args, target, options)
             known_run(engine.journal, args.run)
@@ -145,10 +147,9 @@ def resume(args: argparse.Namespace, out: Output) -> Answer:
 def rollback(args: argparse.Namespace, out: Output) -> Answer:
     """Take a run back."""
     existing(args.journal)
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         options = _options(args, target) | {"reason": args.reason}
-        with _engine(args, out) as (engine, last):
+        with _engine(args, out, target) as (engine, last):
             known_run(engine.journal, args.run)
             call = partial(engine.rollback, args.run, target.plan, **options)
             return _waited(engine, last, args, call)
@@ -164,12 +165,14 @@ def _options(args: argparse.Namespace, target: Target) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _engine(args: argparse.Namespace, out: Output) -> Generator[tuple[Engine, Last]]:
+def _engine(
+    args: argparse.Namespace, out: Output, target: Target
+) -> Generator[tuple[Engine, Last]]:
     """Lend an engine, and what remembers its runs and shows them to people."""
     seconds(args.grace, what="--grace", zero=True)  # before anything is opened
     last = Last(progress(environ=out.environ) if not out.quiet else None)
     options: dict[str, Any] = {"on_cancel": args.on_cancel, "grace": args.grace}
-    with Engine(journal=args.journal, watch=last, **options) as engine:
+    with Engine(journal=args.journal, watch=last, source=target.source, **options) as engine:
         for note in getattr(engine.journal, "notes", ()):
             out.tell(f"note: {note}")
         try:
@@ -242,7 +245,8 @@ def _all(
 def _steps(run_id: str, status: str, waits: Any, args: argparse.Namespace) -> list[str]:
     """Return the command lines that are likely to come next."""
     where = f"--journal {shlex.quote(args.journal)}"
-    again = f"{args.workflow} {run_id} {where}"
+    ref = f" --ref {shlex.quote(args.ref)}" if args.ref is not None else ""
+    again = f"{args.workflow} {run_id} {where}{ref}"
     steps = [*advice(run_id, waits, shlex.quote(args.journal))] if status == "held" else []
     if status in ("held", "paused", "running", "rolling_back"):
         steps.append(f"pyflow-deploy resume {again}")

@@ -84,7 +84,11 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "export": "`format runs skipped bytes out`; `skipped` had not ended, `bytes` is null where it was sent"
         },
         "verify": {
-            "verification": "`subject ok verdict text records first_bad anchored unseen findings`"
+            "verification": "`subject ok verdict text records first_bad anchored archived unseen findings`"
+        },
+        "archive": {
+            "archives": "a list of `path archive digest records upto runs`",
+            "kept": "a list of `run why`",
         },
         "anchor": {
             "anchor": "`subject records head at key_id line`",

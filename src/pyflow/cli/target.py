@@ -12,10 +12,12 @@ import inspect
 import json
 import sys
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyflow.cli.checkout import Checkout, checked_out
 from pyflow.cli.codes import Refusal
 from pyflow.define.environment import Environment
 from pyflow.define.plan import Plan
@@ -24,12 +26,13 @@ from pyflow.errors import PyflowError, nearest
 from pyflow.secrets import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from types import ModuleType
 
     from pyflow.define.task import Param
+    from pyflow.source import Source
 
-__all__ = ["Target", "load"]
+__all__ = ["Target", "load", "loaded"]
 
 FORM = "name it as deploy.py:release, or package.module:release"
 
@@ -49,6 +52,9 @@ class Target:
 
     plan: Plan
     """It, checked."""
+
+    source: Source | None = None
+    """The commit that it was loaded from, where one was named."""
 
     def params(self, given: Sequence[str]) -> dict[str, Any]:
         """Return the parameters that ``NAME=VALUE`` words give.
@@ -85,44 +91,95 @@ class Target:
         )
 
 
-def load(place: str) -> Target:
-    """Return the workflow that *place* names.
+@contextmanager
+def loaded(place: str, ref: str | None) -> Generator[Target]:
+    """Have the workflow that *place* names: as it is, or as it was at the commit *ref*.
+
+    The files of a commit are there, beside one another, until the block ends.
+
+    Raises:
+        Refusal: As for `load`; or there is no such commit.
+        DefinitionError: It is wrong.
+    """
+    if ref is None:
+        yield load(place)
+        return
+    with checked_out(_directory(_parts(place)[0]), ref) as checkout:
+        yield load(place, checkout)
+
+
+def load(place: str, checkout: Checkout | None = None) -> Target:
+    """Return the workflow that *place* names, here or in a *checkout*.
 
     Raises:
         Refusal: There is none there, or the file cannot be imported.
         DefinitionError: It is wrong.
     """
-    where, _, name = place.rpartition(":") if ":" in place else (place, "", "")
-    module = _module(where)
+    where, name = _parts(place)
+    module = _module(where, checkout)
     found = _named(module, name, where) if name else _only(module, where)
     make = found if callable(found) else lambda: found
-    return Target(place, module, lambda: _made(make, place), _plan(_made(make, place)))
+    source = None
+    if checkout is not None and module.__file__ is not None:
+        source = checkout.source(Path(module.__file__).resolve())
+    return Target(place, module, lambda: _made(make, place), _plan(_made(make, place)), source)
+
+
+def _parts(place: str) -> tuple[str, str]:
+    """Return the file or module, and the name in it."""
+    where, _, name = place.rpartition(":") if ":" in place else (place, "", "")
+    return where, name
+
+
+def _directory(where: str) -> Path:
+    """Return the directory from which *where* is imported.
+
+    Raises:
+        Refusal: It is not there.
+    """
+    directory = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
+    if not directory.is_dir():
+        raise Refusal(f"there is no directory {str(directory)!r}", FORM)
+    return directory
 
 
 def _plan(workflow: Workflow | Plan) -> Plan:
     return workflow if isinstance(workflow, Plan) else workflow.check()
 
 
-def _module(where: str) -> ModuleType:
+def _module(where: str, checkout: Checkout | None) -> ModuleType:
+    path = Path(where)
     if where.endswith(".py"):
-        path = Path(where)
+        path = path if checkout is None else checkout.directory / path.name
         if not path.is_file():
-            raise Refusal(f"there is no file {where!r}", FORM)
+            then = "" if checkout is None else f" at {checkout.ref}"
+            raise Refusal(f"there is no file {where!r}{then}", FORM)
         directory, name = str(path.resolve().parent), path.stem
     else:
-        directory, name = str(Path.cwd()), where
+        directory, name = str(Path.cwd() if checkout is None else checkout.directory), where
         if not name or not all(part.isidentifier() for part in name.split(".")):
             raise Refusal(f"{where!r} names neither a file nor a module", FORM)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     module = _imported(where, name)
-    if where.endswith(".py") and not _is_from(module, Path(where)):
+    if where.endswith(".py") and not _is_from(module, path):
         raise Refusal(
             f"{where} cannot be imported as {name!r}, because another module is called that: "
             f"{getattr(module, '__file__', None) or 'one of Python itself'}",
             "rename the file",
         )
+    if checkout is not None and not _is_inside(module, checkout.top):
+        raise Refusal(
+            f"{where} at {checkout.ref} is imported from elsewhere: "
+            f"{getattr(module, '__file__', None) or 'Python itself'}",
+            "name the file, as deploy.py:release",
+        )
     return module
+
+
+def _is_inside(module: ModuleType, top: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve().is_relative_to(top)
 
 
 def _is_from(module: ModuleType, path: Path) -> bool:

@@ -109,6 +109,9 @@ class Plan:
     fingerprint: str
     """SHA-256 of the whole definition: equal plans, equal fingerprints."""
 
+    defined_in: str = field(default="", repr=False)
+    """The file whose code made the workflow, as Python knows it. Equal plans may differ in it."""
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.fingerprint == other.fingerprint
 
@@ -173,6 +176,7 @@ def compile_plan(workflow: Workflow) -> Plan:
         stages=compiler.stages,
         critical_path=compiler.critical_path,
         fingerprint=identities.fingerprint(workflow, digests),
+        defined_in=workflow.defined_in,
     )
 
 

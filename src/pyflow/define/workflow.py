@@ -68,6 +68,7 @@ __all__ = ["Workflow"]
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 RESERVED = ("ctx", "item")
+OURS = re.compile(r"pyflow(\.|$)")
 DEVICE = re.compile(r"con|prn|aux|nul|com[1-9]|lpt[1-9]", re.IGNORECASE)
 LIMIT_MAX = 100_000
 TIMES_MAX = 1_000
@@ -145,6 +146,7 @@ class Workflow:
         self._on_locked: OnLocked = on_locked
         self._max_parallel = max_parallel
         self.defined_at = _caller()
+        self.defined_in = _program()
         self.tasks: list[Task] = []
         self.recoveries: list[Recovery] = []
         self.finalizers: list[Finalizer] = []
@@ -936,3 +938,11 @@ def _caller() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
     return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+
+
+def _program() -> str:
+    """Return the file of the code outside of pyflow that is making a workflow, as Python knows it."""
+    frame = sys._getframe(1)  # noqa: SLF001 - as above
+    while frame.f_back is not None and OURS.match(str(frame.f_globals.get("__name__"))):
+        frame = frame.f_back
+    return frame.f_code.co_filename

@@ -21,6 +21,7 @@ __all__ = ["PARAMETER", "TEXT", "TITLE", "VARIABLES", "Template"]
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "actor": "who started the CI job",
+        "anchor": "where the run's record ended, for verify --anchor; at the end of a run alone",
         "ci_url": "where to read about the CI job",
         "commit": "the commit that the CI job is for",
         "detail": "what the record itself says, as the audit trail puts it",

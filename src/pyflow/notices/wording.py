@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pyflow.errors import DefinitionError
-from pyflow.messages import Message, RunInfo, Severity
+from pyflow.messages import ENDINGS, Message, RunInfo, Severity
 from pyflow.net.url import parse_url
 from pyflow.notices.template import PARAMETER, Template
 from pyflow.record import events as ev
+from pyflow.record.marks import mark_of
 from pyflow.record.rendering import detail_of
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _values(record: Record, story: Story, event: str, severity: Severity) -> dic
     tells_failure = severity in ("error", "critical") or event == "held"
     values = {
         "actor": story.ci.get("actor", ""),
+        "anchor": mark_of(record) if event in ENDINGS else "",
         "ci_url": story.ci.get("run_url", ""),
         "commit": story.ci.get("commit", ""),
         "detail": detail_of(record.event),
@@ -250,6 +252,7 @@ def _fields(values: Mapping[str, str], story: Story) -> tuple[tuple[str, str], .
         ("Commit", " of ".join(p for p in (values["commit"][:12], values["repository"]) if p)),
         ("Ref", values["ref"]),
         ("Run", values["run_id"]),
+        ("Anchor", values["anchor"]),
     )
     return tuple((name, _cut(value, VALUE_CHARS_MAX)) for name, value in pairs if value)[
         :FIELDS_MAX

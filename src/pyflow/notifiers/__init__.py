@@ -14,6 +14,7 @@ from pyflow.notifiers.apprise import Apprise
 from pyflow.notifiers.console import Console
 from pyflow.notifiers.email import Email
 from pyflow.notifiers.file import File
+from pyflow.notifiers.git_archive import GitArchive
 from pyflow.notifiers.log import Log
 from pyflow.notifiers.pagerduty import PagerDuty
 from pyflow.notifiers.slack import Slack
@@ -29,6 +30,7 @@ __all__ = [
     "Delivery",
     "Email",
     "File",
+    "GitArchive",
     "Log",
     "Message",
     "PagerDuty",

@@ -37,6 +37,7 @@ def heading_of(record: Record) -> list[str]:
         "environment": _environment(event.environment or {}),
         "parameters": ", ".join(f"{name}={text_of(value)}" for name, value in event.params.items()),
         "pipeline": _pipeline(event.origin.get("ci") or {}),
+        "source": _source(event.origin.get("source") or {}),
     }
     lines = [fitted(f"run {record.run_id} of {event.workflow}", HEADING_COLUMNS_MAX)]
     lines += [
@@ -110,6 +111,15 @@ def _environment(environment: dict[str, Any]) -> str:
 
 def _pipeline(ci: dict[str, Any]) -> str:
     return str(ci.get("run_url") or ci.get("run_id") or ci.get("system") or "")
+
+
+def _source(source: dict[str, Any]) -> str:
+    commit, file = source.get("commit"), source.get("file", "")
+    if not commit:
+        return ""
+    ref = f" ({source['ref']})" if source.get("ref") else ""
+    changed = ", with changes that are in no commit" if source.get("dirty") else ""
+    return f"{file} at {str(commit)[:12]}{ref}{changed}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pyflow.ci.escaping import harmless
+from pyflow.record.marks import mark_of
 from pyflow.reports.graph_text import plan_mermaid
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ EXPLAINED = ("skipped", "blocked", "cancelled", "interrupted")
 def summary(result: Result, *, plan: Plan | None = None) -> str:
     """Return what came of a run as Markdown.
 
-    What is in it: how it ended, where, why; what is still applied; what a
-    person has to do; each task; and the plan, drawn, where it is given.
+    What is in it: how it ended, where, why; the anchor of its record, for
+    ``pyflow-deploy verify --anchor``; what is still applied; what a person has
+    to do; each task; and the plan, drawn, where it is given.
     Whatever tasks and people wrote is escaped, so that it is text and neither
     a link nor HTML nor a mention of anybody.
 
@@ -50,6 +52,8 @@ def summary(result: Result, *, plan: Plan | None = None) -> str:
     words = result.status.replace("_", " ")
     lines = [f"## {SIGNS.get(result.status, '⏸️')} {_md(result.workflow)}{where}: {words}", ""]
     lines += [f"Run `{result.run_id}`, {result.metrics.wall_s:.1f} s.", ""]
+    if result.audit_trail:
+        lines += [f"Anchor of its record: `{mark_of(result.audit_trail[-1])}`", ""]
     if result.error is not None:
         lines += ["**Why:**", "", *_block(str(result.error)), ""]
     lines += _list("Still applied", result.residue)

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from pyflow.run.delivery import Deliverer
     from pyflow.run.result import Result
     from pyflow.run.signals import OnCancel
+    from pyflow.source import Source
 
 __all__ = ["Engine", "SystemClock"]
 
@@ -133,6 +134,11 @@ class Engine(Asking):
         executor: Where plain functions run; on threads of the engine's own
             unless given.
         clock: What the records' instants come from.
+        source: What is recorded of where definitions come from: their file, its
+            digest, their commit, and whether anything differs from that.
+            True has git asked once for each file, for two seconds at most;
+            False records nothing; a `Source` is recorded as it is. True where
+            *journal* is a path, False elsewhere, unless given.
         seed: Makes run ids and jitter repeatable.
     """
 
@@ -154,6 +160,7 @@ class Engine(Asking):
         environ: Mapping[str, str] | None = None,
         executor: Executor | None = None,
         clock: Clock | None = None,
+        source: bool | Source | None = None,
         seed: int | None = None,
     ) -> None:
         if type(max_parallel) is not int or not 1 <= max_parallel <= 10_000:
@@ -188,6 +195,8 @@ class Engine(Asking):
         self._on_cancel: OnCancel = on_cancel
         self._watch = watch
         self._secrets = tuple(secrets)
+        self._source = (self._store is not None) if source is None else source
+        self._sources: dict[str, Source] = {}
         self._environ = dict(os.environ if environ is None else environ)
         kept = (*KEPT_VARIABLES, *pass_env)
         self._executor: Executor = executor if executor is not None else ThreadExecutor()
@@ -473,7 +482,7 @@ class Engine(Asking):
         driver = self._driver(
             plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
         )
-        event = RunResumed(who.to_data(), self._origin(), changes or None)
+        event = RunResumed(who.to_data(), self._origin() | self._came(plan), changes or None)
         with driver.claimed():
             driver.resume(records, event, roll_back=order.roll_back, by=who.id)
         return self._set_out(driver)
@@ -636,7 +645,7 @@ class Engine(Asking):
                     fingerprint=plan.fingerprint,
                     params=parameters.recorded,
                     initiator=who.to_data(),
-                    origin=self._origin(),
+                    origin=self._origin() | self._came(plan),
                     plan=plan.digests,
                     environment=environment.to_data() if environment is not None else None,
                 )
@@ -803,6 +812,22 @@ class Engine(Asking):
         if ci is not None:
             origin["ci"] = ci.to_data()
         return origin | given_in(self._environ)
+
+    def _came(self, plan: Plan) -> dict[str, Any]:
+        """Return where *plan* comes from, as far as that is to be recorded.
+
+        It is found out once for each file: what Python has loaded by then stays.
+        """
+        if self._source is False:
+            return {}
+        if self._source is not True:
+            return {"source": self._source.to_data()}
+        file = plan.defined_in
+        if file not in self._sources:
+            from pyflow.source import source_of  # noqa: PLC0415 - only where it is asked
+
+            self._sources[file] = run_aside(source_of(file))
+        return {"source": self._sources[file].to_data()}
 
     def _loop_thread(self) -> LoopThread:
         with self._guard:

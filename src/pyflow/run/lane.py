@@ -113,7 +113,7 @@ class Lane:
         tries, doubtful = 0, False
         while True:
             tries += 1
-            found = await self._attempt(message, tries, deadline - now())
+            found = await self._attempt(message, seq, tries, deadline - now())
             doubtful = doubtful or found.status == "unknown"
             wait_s = self._wait_s(found, tries)
             if not found.again or tries >= self.route.attempts or now() + wait_s >= deadline:
@@ -132,7 +132,7 @@ class Lane:
         own_s = self.route.backoff.delay_s(tries, self._rng.random())
         return own_s if found.wait_s is None else max(found.wait_s, 0.001)
 
-    async def _attempt(self, message: Message, number: int, left_s: float) -> Delivery:
+    async def _attempt(self, message: Message, seq: int, number: int, left_s: float) -> Delivery:
         timeout_s = max(0.001, min(self.route.timeout_s, left_s))
         attempt = Attempt(
             number=number,
@@ -142,7 +142,7 @@ class Lane:
         )
         try:
             async with asyncio.timeout(timeout_s + GUARD_S):
-                found: Any = await self.route.notifier.notify(message, attempt)
+                found: Any = await self._told(message, seq, attempt)
         except TimeoutError:
             return unknown(f"the notifier took longer than {timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - a notifier of the user's own may raise anything
@@ -150,6 +150,13 @@ class Lane:
         if not isinstance(found, Delivery):
             return unknown(f"the notifier returned {shown(found)}, no Delivery", again=False)
         return found
+
+    async def _told(self, message: Message, seq: int, attempt: Attempt) -> Any:
+        """Return what the notifier says: one that keeps records gets them with the run's end."""
+        keep = getattr(self.route.notifier, "keep", None)
+        if keep is None or not message.is_ending:
+            return await self.route.notifier.notify(message, attempt)
+        return await keep(list(self._read(0))[:seq], message, attempt)
 
     def _settle(self, message: Message, seq: int, found: Delivery, tries: int) -> None:
         receipt = dict(found.receipt) if found.receipt else None

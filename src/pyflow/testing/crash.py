@@ -427,7 +427,7 @@ def _warm_up(root: str | os.PathLike[str] | None) -> None:
     workflow.add_task("nothing", _nothing)
     with (
         tempfile.TemporaryDirectory(dir=root) as name,
-        Engine(journal=Path(name) / JOURNAL, environ={}) as engine,
+        Engine(journal=Path(name) / JOURNAL, environ={}, source=False) as engine,
     ):
         engine.execute(workflow)
 
@@ -439,7 +439,7 @@ def _take_up(
     factory: Callable[[Path], Workflow], directory: Path, crash: Crash | None
 ) -> Mapping[str, Any]:
     """Run the workflow, or take it up, until it rests, or until this process is killed."""
-    with Engine(journal=directory / JOURNAL, environ={}, seed=1) as engine:
+    with Engine(journal=directory / JOURNAL, environ={}, source=False, seed=1) as engine:
         counter = _Counter(engine.journal, crash)
         workflow = factory(directory)
         runs = engine.journal.runs()
@@ -453,7 +453,7 @@ def _take_up(
 
 def _operate(operator: Callable[[Engine, Survivor], object], held: Survivor) -> Mapping[str, Any]:
     """Have *operator* ask something of a run that is held."""
-    with Engine(journal=held.directory / JOURNAL, environ={}) as engine:
+    with Engine(journal=held.directory / JOURNAL, environ={}, source=False) as engine:
         operator(engine, held)
         journal: Any = engine.journal
         return {"asked": len(journal.pending(held.run_id))}

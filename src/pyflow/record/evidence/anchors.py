@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.errors import JournalError, shown
 from pyflow.frozen import frozen, replace
 from pyflow.record.codec import canonical
+from pyflow.record.marks import marks_in
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +29,14 @@ if TYPE_CHECKING:
     from pyflow.record.audit import AuditTrail
     from pyflow.record.evidence.keys import Key
 
-__all__ = ["Anchor", "anchor_journal", "anchor_trail", "append_anchor", "read_anchors"]
+__all__ = [
+    "Anchor",
+    "anchor_journal",
+    "anchor_trail",
+    "anchors_in_text",
+    "append_anchor",
+    "read_anchors",
+]
 
 DOMAIN = "pyflow-anchor-v1\0"
 
@@ -46,7 +55,7 @@ class Anchor:
     """The link of the journal's chain at its last record, or that record's hash in a run."""
 
     at: str
-    """When that was, in UTC."""
+    """When that was, in UTC; empty where it does not say."""
 
     key_id: str | None = None
     """The key that its MAC is of, if it has one."""
@@ -161,6 +170,29 @@ def read_anchors(lines: Iterable[str]) -> Sequence[Anchor]:
         JournalError: A line is no anchor.
     """
     return [Anchor.from_line(line) for line in lines if line.strip()]
+
+
+def anchors_in_text(text: str) -> Sequence[Anchor]:
+    """Return the anchors in *text*, as people copy them from a message, a summary or a shell.
+
+    That is lines of JSON, and marks such as notices have: ``RUN@RECORDS:HASH``. What stands around
+    them does not matter.
+
+    Raises:
+        JournalError: There is none.
+    """
+    found: list[Anchor] = []
+    for part in re.findall(r"\{[^{}]*\}", text):
+        with suppress(JournalError):
+            found.append(Anchor.from_line(part))
+    if not found:
+        found = [Anchor(run_id, records, head, "") for run_id, records, head in marks_in(text)]
+    if not found:
+        raise JournalError(
+            f"no anchor is in {shown(text)}; copy what a notice or a summary calls the anchor, "
+            "such as RUN@RECORDS:HASH, or the line that pyflow-deploy anchor gives"
+        )
+    return found
 
 
 def _instant(at: datetime) -> str:

@@ -10,15 +10,17 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from pyflow.errors import CommandFailed, JournalError
-from pyflow.record.evidence.anchors import Anchor, read_anchors
+from pyflow.record.evidence.anchors import Anchor, anchors_in_text, read_anchors
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-__all__ = ["BRANCH", "anchors_in_git", "commit_anchor"]
+__all__ = ["BRANCH", "TAG", "anchors_in_git", "anchors_in_tags", "commit_anchor", "tag_anchor"]
 
 BRANCH = "pyflow-anchors"
+TAG = "pyflow-anchor-"
+"""How the names of tags begin that are anchors."""
 FILE = "anchors.jsonl"
 TIMEOUT_S = 30.0
 WHO = ("-c", "user.name=pyflow", "-c", "user.email=pyflow@localhost")
@@ -71,6 +73,59 @@ def anchors_in_git(repository: str | os.PathLike[str], *, branch: str = BRANCH) 
             f"{repository} has no branch {branch!r}, so no anchor; fetch it, or anchor first"
         )
     return read_anchors(_git(repository, "cat-file", "blob", f"{tip}:{FILE}").split("\n"))
+
+
+def tag_anchor(
+    repository: str | os.PathLike[str], anchor: Anchor, *, commit: str = "HEAD", sign: bool = False
+) -> str:
+    """Tag *commit* of *repository* with *anchor*, and return the name of the tag.
+
+    Args:
+        repository: A git repository on this machine.
+        anchor: What to keep; it is the message of the tag.
+        commit: What is tagged.
+        sign: Whether git signs the tag, as it is set up to.
+
+    Raises:
+        CommandFailed: git is missing, or says no: there is such a tag, or no key.
+    """
+    name = f"{TAG}{anchor.subject[:12]}-{anchor.records}"
+    _git(
+        repository,
+        "tag",
+        "-s" if sign else "-a",
+        *("-m", f"Anchor {anchor.subject} at record {anchor.records}", "-m", anchor.to_line()),
+        name,
+        commit,
+    )
+    return name
+
+
+def anchors_in_tags(
+    repository: str | os.PathLike[str], *, signed: bool = False
+) -> Sequence[Anchor]:
+    """Return the anchors in the tags of *repository*, in the order of their names.
+
+    Args:
+        repository: A git repository on this machine.
+        signed: Whether each tag has to be signed by a key that git knows and trusts.
+
+    Raises:
+        JournalError: There is no such tag, or one holds no anchor.
+        CommandFailed: git is missing, or does not trust a tag.
+    """
+    names = _git(repository, "tag", "--list", f"{TAG}*").split()
+    if not names:
+        raise JournalError(
+            f"{repository} has no tag {TAG}*, so no anchor; fetch tags, or anchor first"
+        )
+    if signed:
+        _git(repository, "verify-tag", *names)
+    return [
+        anchor
+        for name in names
+        for anchor in anchors_in_text(_git(repository, "cat-file", "tag", f"refs/tags/{name}"))
+    ]
 
 
 def _tip(repository: str | os.PathLike[str], branch: str) -> str:

@@ -294,12 +294,16 @@ def held_against(anchor: Anchor, records: int, head: str, key: Key | None) -> li
                 )
             ]
     if anchor.records > records:
-        text = f"there are {records} records, and an anchor of {anchor.at} says that there were {anchor.records}"
+        text = f"there are {records} records, and an anchor{_of(anchor)} says that there were {anchor.records}"
         return [Finding("truncated", text, records + 1)]
     if anchor.records and anchor.head != head:
-        text = f"record {anchor.records} is not the one that an anchor of {anchor.at} was made for"
+        text = f"record {anchor.records} is not the one that an anchor{_of(anchor)} was made for"
         return [Finding("rewritten", text, anchor.records)]
     return []
+
+
+def _of(anchor: Anchor) -> str:
+    return f" of {anchor.at}" if anchor.at else ""
 
 
 def verified(

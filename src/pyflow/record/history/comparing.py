@@ -84,6 +84,7 @@ def _facts(records: Sequence[Record]) -> dict[str, Any]:
         "environment": (start.environment or {}).get("name"),
         "initiator": start.initiator.get("id"),
         "commit": ci.get("commit"),
+        "source": _source(start.origin.get("source") or {}),
         "host": start.origin.get("host"),
         "pyflow": start.origin.get("pyflow"),
     }
@@ -94,6 +95,12 @@ def _facts(records: Sequence[Record]) -> dict[str, Any]:
         if isinstance(record.event, ev.ChangeRecorded):
             facts[f"change of {record.event.resource}"] = record.event.after
     return facts | {"status": outline.status, "error": outline.error or None}
+
+
+def _source(source: Mapping[str, Any]) -> str | None:
+    """Return the commit of the definition, and whether that is all of it."""
+    commit = source.get("commit")
+    return f"{commit}{' with changes' if source.get('dirty') else ''}" if commit else None
 
 
 def _told(value: Any) -> str:

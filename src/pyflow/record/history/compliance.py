@@ -112,8 +112,7 @@ def _of_pci(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidenc
 def _of_soc(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidence]:
     """Yield what SOC 2 CC8.1 asks of a change."""
     standard = "SOC 2 CC8.1"
-    commit = _ci(start).get("commit")
-    source = f"commit {commit}" if commit else None
+    source = _source(start)
     check = next((r for r in records if _is_passed(r.event)), None)
     tested = f"{check.kind} by {check.task}" if check else None
     approval, is_other = _approval(records, str(start.initiator.get("id")))
@@ -123,7 +122,7 @@ def _of_soc(records: Sequence[Record], start: ev.RunStarted) -> Iterator[Evidenc
     done = f"{change.task} changed {resource}" if change else None
     yield Evidence(standard, "authorized: who asked", _user(start), 1, NO_USER)
     yield Evidence(standard, "designed: the definition", f"plan {start.fingerprint[:12]}", 1, "")
-    advice = "run it in CI, which says at which commit"
+    advice = "keep the definition in git with nothing uncommitted, or run it in CI"
     yield Evidence(standard, "developed: the source", source, 1, advice)
     advice = "probe, or analyse, in a task"
     yield Evidence(standard, "tested: a check that was passed", tested, check and check.seq, advice)
@@ -156,6 +155,17 @@ def _user(start: ev.RunStarted) -> str | None:
     """Return who asked for the run, and how that is known."""
     name = start.initiator.get("id")
     return f"{name} ({start.initiator.get('source')})" if name else None
+
+
+def _source(start: ev.RunStarted) -> str | None:
+    """Return the commit of the CI job, or that of the definition, if that is all of it."""
+    commit = _ci(start).get("commit")
+    if commit:
+        return f"commit {commit}"
+    source: dict[str, Any] = start.origin.get("source") or {}
+    if source.get("commit") and not source.get("dirty"):
+        return f"{source.get('file')} at commit {source['commit']}"
+    return None
 
 
 def _ci(start: ev.RunStarted) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class RunSummary:
     """What went wrong, if something did."""
 
     commit: str | None
-    """The commit that the CI system was at."""
+    """The commit that the CI system was at, else the one that the definition is from."""
 
     @property
     def duration_s(self) -> float | None:
@@ -153,9 +153,11 @@ def _facts_at_start(data: Mapping[str, Any]) -> Iterator[Fact]:
     initiator = _dict(data.get("initiator")).get("id")
     if initiator is not None:
         yield "initiator", str(initiator)
-    commit = _dict(_dict(data.get("origin")).get("ci")).get("commit")
-    if commit is not None:
-        yield "commit", str(commit)
+    origin = _dict(data.get("origin"))
+    for said in ("source", "ci"):  # what CI was at counts for the row, where both say something
+        commit = _dict(origin.get(said)).get("commit")
+        if commit is not None:
+            yield "commit", str(commit)
 
 
 def texts_in(kind: str, data: Mapping[str, Any]) -> str:
