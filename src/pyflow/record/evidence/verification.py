@@ -10,7 +10,8 @@ from pyflow.errors import JournalError, shown
 from pyflow.frozen import frozen
 from pyflow.record.codec import GENESIS
 from pyflow.record.skim import Skimmed, skim
-from pyflow.record.sqlite.verify import FINDINGS_MAX, Finding, Kind, examine
+from pyflow.record.sqlite.reading import FINDINGS_MAX, Finding, Kind
+from pyflow.record.sqlite.verify import examine
 
 if TYPE_CHECKING:
     import os

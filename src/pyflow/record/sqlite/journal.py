@@ -17,8 +17,9 @@ from pyflow.record.ledger import is_ledger
 from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.inbox import PENDING, Message, message_of, put
+from pyflow.record.sqlite.reading import Finding
 from pyflow.record.sqlite.tip import START
-from pyflow.record.sqlite.verify import Finding, findings_of
+from pyflow.record.sqlite.verify import findings_of
 
 if TYPE_CHECKING:
     import os
