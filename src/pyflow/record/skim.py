@@ -13,7 +13,8 @@ import json
 import re
 from typing import NamedTuple
 
-from pyflow.record.codec import DOMAIN
+from pyflow.record import codec
+from pyflow.record.codec import DIGEST, DOMAIN
 from pyflow.record.events import EVENTS
 
 __all__ = ["ENDS", "Skimmed", "follower", "kind_of", "skim"]
@@ -22,8 +23,7 @@ ENDS = ("run_started", "run_finished")
 """The kinds that say something of the whole run."""
 
 DOMAIN_BYTES = DOMAIN.encode()
-MARK = b'"hash":"'
-DIGEST = 64
+MARK = codec.MARK.encode()
 TAIL = re.compile(
     rb'"hash":"([0-9a-f]{64})","kind":"([a-z_]+)","prev":"([0-9a-f]{64})","run":("(?:[ !#-\[\]-~]|\\.)*"),"seq":(\d{1,15})\}'
 )
