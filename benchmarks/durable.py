@@ -1,7 +1,8 @@
 """What the durable journal costs, next to bare SQLite that writes the same bytes in the same run.
 
-Microseconds depend on the disk; ratios travel. Every figure is the best of
-interleaved rounds. Run with ``python benchmarks/durable.py``; ``--quick``
+This is the journal alone; what a task of a durable run costs, engine and loop
+included, is in ``durable_runs.py``. Microseconds depend on the disk; ratios
+travel. Every figure is the best of interleaved rounds. Run with ``python benchmarks/durable.py``; ``--quick``
 makes the journal that is opened ten times smaller.
 """
 

@@ -21,7 +21,8 @@ import pytest
 from pyflow.errors import JournalError
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.journal import _records_of
-from pyflow.record.sqlite.verify import ENTRIES, ROWS, Finding, Reader, Row, _lenient, _read
+from pyflow.record.sqlite.reading import Finding, Reader, Row
+from pyflow.record.sqlite.verify import ENTRIES, ROWS, _lenient, _read
 from support.journals import RUNS, fill
 from support.killed import FACTOR, Tell
 

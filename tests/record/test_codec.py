@@ -20,6 +20,7 @@ from pyflow.record.codec import (
     encode_line,
     event_data,
     seal,
+    unsealed,
     verify_chain,
 )
 from support.trails import AT, EVENTS, STARTED, TIMEOUT, trail_of
@@ -225,6 +226,43 @@ class TestLines:
         """A kind that is not known here is named."""
         with pytest.raises(JournalError, match="unknown kind of record 'task_danced'; a newer"):
             decode_line(LINE.replace("task_skipped", "task_danced"))
+
+
+def hashed(bare: str) -> str:
+    """Return a line like `LINE`, which lacks its hash, with the hash of whatever is in it."""
+    digest = hashlib.sha256(f"pyflow-record-v1\0{bare}".encode()).hexdigest()
+    return bare.replace('"kind"', f'"hash":"{digest}","kind"')
+
+
+class TestUnsealed:
+    def test_reads(self) -> None:
+        """A line that was written gives its record, whatever it holds."""
+        records = sealed(*EVENTS)
+
+        assert [unsealed(encode_line(record)) for record in records] == records
+
+    def test_changed(self) -> None:
+        """A line of which a single character was changed gives none."""
+        line = encode_line(sealed(SKIPPED)[0])
+        others = [f"{line[:n]}{chr(ord(c) ^ 1)}{line[n + 1 :]}" for n, c in enumerate(line)]
+
+        assert [unsealed(other) for other in ["", line + " ", *others]] == [None] * (len(line) + 2)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            ('"seq":1', '"seq":true'),
+            ('"task_skipped"', '"task_danced"'),
+            ("678901Z", "soon"),
+            ('"data"', '"data":'),
+        ],
+    )
+    def test_hash_of_no_record(self, change: tuple[str, str]) -> None:
+        """A line that has its hash and is no record gives none either."""
+        bare = LINE.replace('"hash":"83c7b7d0c2a1",', "")
+
+        assert unsealed(hashed(bare)) is not None
+        assert unsealed(hashed(bare.replace(*change))) is None
 
 
 class TestDecodeEvent:

@@ -53,3 +53,21 @@ class TestGroupCommit:
         assert alone == (1, TASKS)
         assert together[0] == runs  # each is durable before `start` returns
         assert together[1] <= TASKS + 2
+
+    def test_alone_again(self, tmp_path: Path) -> None:
+        """A run waits a turn for others only as long as there are some on its loop."""
+        shared: list[bool] = []
+
+        async def one_after_the_other(engine: pyflow.Engine) -> None:
+            async def look() -> None:
+                (committer,) = engine._committers.values()
+                shared.append(committer.is_shared)
+
+            wf = pyflow.Workflow("look")
+            wf.add_task("look", look)
+            await asyncio.gather(engine.run(wf), engine.run(wf))
+            await engine.run(wf)
+
+        with pyflow.Engine(journal=tmp_path / "deploys.db", environ={}) as engine:
+            asyncio.run(one_after_the_other(engine))
+        assert shared == [True, True, False]

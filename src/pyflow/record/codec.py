@@ -38,6 +38,7 @@ __all__ = [
     "is_intact",
     "seal",
     "seal_lines",
+    "unsealed",
     "verify_chain",
 ]
 
@@ -45,6 +46,8 @@ GENESIS = "0" * 64
 """What the opening record of a run names as its predecessor."""
 
 DOMAIN = "pyflow-record-v1\0"
+MARK = '"hash":"'
+DIGEST = 64
 UNWRITABLE = (TypeError, ValueError, KeyError, RecursionError)
 UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -231,21 +234,44 @@ def decode_line(line: str) -> Record:
         JournalError: *line* is not a record, or is not in canonical form.
     """
     try:
-        raw = json.loads(line)
-        record = Record(
-            raw["seq"],
-            raw["run"],
-            datetime.fromisoformat(raw["at"]).astimezone(UTC),
-            decode_event(raw["kind"], raw["data"]),
-            raw["prev"],
-            raw["hash"],
-        )
+        record = _decoded(line)
         same = type(record.seq) is int and encode_line(record) == line
     except UNREADABLE as error:
         raise JournalError(f"not a record: {shown(line)} ({error})") from error
     if not same:
         raise JournalError(f"not in canonical form, so not written by pyflow: {shown(line)}")
     return record
+
+
+def unsealed(line: str) -> Record | None:
+    """Return the record that *line* holds, if its bytes have the hash that it names.
+
+    Then they are those that were written, in canonical form, and need not be
+    written anew to compare. None says that they are not: `decode_line` and
+    `verify_chain` tell what is wrong.
+    """
+    at = line.rfind(MARK)
+    after = at + len(MARK) + DIGEST
+    digest = line[at + len(MARK) : after]
+    try:
+        if at < 1 or _digest(line[:at], line[after + 2 :]) != digest:
+            return None
+        record = _decoded(line)
+    except (JournalError, *UNREADABLE):
+        return None
+    return record if record.hash == digest and type(record.seq) is int else None
+
+
+def _decoded(line: str) -> Record:
+    raw = json.loads(line)
+    return Record(
+        raw["seq"],
+        raw["run"],
+        datetime.fromisoformat(raw["at"]).astimezone(UTC),
+        decode_event(raw["kind"], raw["data"]),
+        raw["prev"],
+        raw["hash"],
+    )
 
 
 def decode_event(kind: str, data: Mapping[str, Any]) -> Event:
@@ -275,13 +301,18 @@ def decode_event(kind: str, data: Mapping[str, Any]) -> Event:
 
 
 def verify_chain(
-    records: Sequence[Record], *, after: Record | None = None, complete: bool = False
+    records: Sequence[Record],
+    *,
+    after: Record | None = None,
+    complete: bool = False,
+    intact: bool = False,
 ) -> None:
     """Check that *records* are one run's, unbroken from its start, or *after* one, and unchanged.
 
     Without *complete*, records missing at the end are not noticed, because a
     run that is still going looks just like that. With it, the last one must
-    be `run_finished` and name the number of records.
+    be `run_finished` and name the number of records. *intact* says that each
+    is known to have its hash, as one is that was `unsealed`.
 
     Raises:
         TamperedJournal: Names the number of the record that does not fit.
@@ -294,7 +325,7 @@ def verify_chain(
             problem = f"has number {record.seq}: records are missing, repeated or out of order"
         elif record.prev != prev:
             problem = "does not follow from the one before it"
-        elif not is_intact(record):
+        elif not intact and not is_intact(record):
             problem = "was changed after it was written"
         else:
             prev = record.hash

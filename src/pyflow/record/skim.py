@@ -13,18 +13,25 @@ import json
 import re
 from typing import NamedTuple
 
-from pyflow.record.codec import DOMAIN
+from pyflow.record import codec
+from pyflow.record.codec import DIGEST, DOMAIN
+from pyflow.record.events import EVENTS
 
-__all__ = ["Skimmed", "kind_of", "skim"]
+__all__ = ["ENDS", "Skimmed", "follower", "kind_of", "skim"]
+
+ENDS = ("run_started", "run_finished")
+"""The kinds that say something of the whole run."""
 
 DOMAIN_BYTES = DOMAIN.encode()
-MARK = b'"hash":"'
-DIGEST = 64
+MARK = codec.MARK.encode()
 TAIL = re.compile(
     rb'"hash":"([0-9a-f]{64})","kind":"([a-z_]+)","prev":"([0-9a-f]{64})","run":("(?:[ !#-\[\]-~]|\\.)*"),"seq":(\d{1,15})\}'
 )
+OPENING = b'{"at":"'
 AT = slice(7, 34)
 KIND = '","kind":"'
+MIDDLE = KIND.encode()
+BETWEEN = frozenset(kind.encode() for kind in EVENTS if kind not in ENDS)
 
 
 class Skimmed(NamedTuple):  # which is made three times as fast as a frozen class
@@ -64,8 +71,32 @@ def skim(line: bytes) -> Skimmed | None:
     return Skimmed(name, int(seq), kind.decode(), prev.decode(), digest.decode(), _instant(line))
 
 
+def follower(line: bytes, run: bytes, prev: bytes, seq: int) -> tuple[bytes, bytes] | None:
+    """Return hash and instant of the record in *line*, if it is one that can be foretold.
+
+    It has to be the record numbered *seq* of *run*, which is the JSON text of
+    the run's id, to follow the hash *prev*, to have the hash that it names,
+    and to be none of `ENDS`. What is told of others is `skim`'s work: None
+    does not say that anything is wrong.
+    """
+    end = b'","prev":"%b","run":%b,"seq":%d}' % (prev, run, seq)
+    at = line.rfind(MARK, 0, -len(end))
+    after = at + len(MARK) + DIGEST
+    kind_at = after + len(MIDDLE)
+    if at < 1 or line[after:kind_at] != MIDDLE or not line.endswith(end):
+        return None
+    digest = line[at + len(MARK) : after]
+    if (
+        line[kind_at : -len(end)] not in BETWEEN
+        or hashlib.sha256(DOMAIN_BYTES + line[:at] + line[after + 2 :]).hexdigest().encode()
+        != digest
+    ):
+        return None
+    return digest, line[AT] if line.startswith(OPENING) else b""
+
+
 def _instant(line: bytes) -> str:
-    return line[AT].decode() if line.startswith(b'{"at":"') else ""
+    return line[AT].decode() if line.startswith(OPENING) else ""
 
 
 def kind_of(line: str) -> str:

@@ -2,7 +2,7 @@
 
 A synced commit costs far more than what is in it. Runs that decide in the same
 turn share one, and each goes on when it is durable; one that cannot be
-written fails alone.
+written fails alone. A run that is alone on its loop has nobody to wait for.
 """
 
 from __future__ import annotations
@@ -47,10 +47,24 @@ class Committer:
     def __init__(self, journal: GroupJournal) -> None:
         self._journal = journal
         self._waiting: list[tuple[Waiting, Batch, Sequence[Any]]] = []
+        self._runs: dict[int, Waiting] = {}
+
+    def join(self, run: Waiting) -> None:
+        """Take note that *run* will have something to commit."""
+        self._runs[id(run)] = run
+
+    def leave(self, run: Waiting) -> None:
+        """Take note that *run* has nothing more to commit."""
+        self._runs.pop(id(run), None)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several runs may have something to commit, so that it is worth a turn to wait."""
+        return len(self._runs) > 1
 
     def put(self, run: Waiting, batch: Batch, commands: Sequence[Any]) -> None:
-        """Have *batch* committed; *commands* come back to *run* once it is."""
-        if not self._waiting:
+        """Have *batch* committed in the next turn, or by `flush`; then *commands* come back."""
+        if not self._waiting and self.is_shared:
             run.loop.call_soon(self.flush)
         self._waiting.append((run, batch, commands))
 

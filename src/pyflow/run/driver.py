@@ -212,8 +212,7 @@ class Driver:
         self._cancel_timers()
         self._stop_acquiring()
         self._release_locks(residue=True)
-        self._slots.forget(self)
-        self._on_end(self)
+        self._step_out()
         self.ended_at = self._clock.now()
         if not self.rest.is_kept:
             self.rest.keep()
@@ -233,6 +232,13 @@ class Driver:
                 "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
             )
 
+    def _step_out(self) -> None:
+        """Take no part any more in what runs of the loop share."""
+        self._slots.forget(self)
+        if self._committer is not None:
+            self._committer.leave(self)
+        self._on_end(self)
+
     def _give_up_claim(self) -> None:
         if self._claim is not None:
             self._locks.release([self._claim])
@@ -246,6 +252,8 @@ class Driver:
             self._commit(events)
         except Exception as error:
             raise self._journal_error(error) from error
+        if self._committer is not None:
+            self._committer.join(self)
         if self.gate is None:
             self.loop.call_soon(self._set_out, commands)
         else:
@@ -331,13 +339,15 @@ class Driver:
             events, commands = machine.take()
             if events and self._committer is not None:
                 self._committer.put(self, self._batch(events), commands)
-                return
-            if events:
+            elif events:
                 self._commit(events)
         except BaseException as error:  # noqa: BLE001 - nothing may start that has no record
             self.failed(error)
             return
-        self._carry_out(commands)
+        if not events or self._committer is None:
+            self._carry_out(commands)
+        elif not self._committer.is_shared:
+            self._committer.flush()
 
     def committed(self, commands: Sequence[on.Command]) -> None:
         """Carry out what was decided, now that it is durable."""
@@ -402,8 +412,7 @@ class Driver:
         outcome = self.state.outcome
         spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
         self._release_locks(residue=spoiled)
-        self._slots.forget(self)
-        self._on_end(self)
+        self._step_out()
         if self.rest.is_kept:
             self.rest = Promise()
         if self._broken is not None:

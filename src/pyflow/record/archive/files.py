@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from pyflow.record.codec import Record
-    from pyflow.record.sqlite.verify import Row
+    from pyflow.record.sqlite.reading import Row
 
 __all__ = ["FORMAT", "Archive", "Line", "Writer", "digest_of", "lines_of"]
 

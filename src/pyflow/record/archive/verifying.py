@@ -10,7 +10,7 @@ from pyflow.record.archive.files import UNREADABLE, Line, lines_of
 from pyflow.record.evidence.verification import Verification, held_against, verified
 from pyflow.record.ledger import is_ledger
 from pyflow.record.sqlite.commit import UNFINISHED
-from pyflow.record.sqlite.verify import FINDINGS_MAX, Finding, Reader
+from pyflow.record.sqlite.reading import FINDINGS_MAX, Finding, Reader
 
 if TYPE_CHECKING:
     import os

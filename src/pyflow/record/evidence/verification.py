@@ -11,7 +11,8 @@ from pyflow.errors import JournalError, shown
 from pyflow.frozen import frozen
 from pyflow.record.codec import GENESIS
 from pyflow.record.skim import Skimmed, skim
-from pyflow.record.sqlite.verify import FINDINGS_MAX, Finding, Kind, examine
+from pyflow.record.sqlite.reading import FINDINGS_MAX, Finding, Kind
+from pyflow.record.sqlite.verify import examine
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from pyflow.record.evidence.anchors import Anchor
     from pyflow.record.evidence.keys import Key
     from pyflow.record.sqlite.cuts import Cut
-    from pyflow.record.sqlite.verify import Examined, Row
+    from pyflow.record.sqlite.reading import Row
+    from pyflow.record.sqlite.verify import Examined
 
 __all__ = [
     "LIMITS",

@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from pyflow.errors import JournalError, PyflowError
-from pyflow.record.codec import decode_line, verify_chain
+from pyflow.record.codec import decode_line, unsealed, verify_chain
 from pyflow.record.events import RunFinished
 from pyflow.record.ledger import CUTS, is_ledger
 from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
 from pyflow.record.sqlite.cuts import Cut, Gap, cuts_in, remove
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.inbox import PENDING, Message, message_of, put
+from pyflow.record.sqlite.reading import Finding
 from pyflow.record.sqlite.tip import START
-from pyflow.record.sqlite.verify import Finding, findings_of
+from pyflow.record.sqlite.verify import findings_of
 
 if TYPE_CHECKING:
     import os
@@ -328,7 +329,10 @@ class SQLiteJournal:
 def _records_of(cursor: sqlite3.Cursor, run_id: str, after: int) -> list[Record]:
     """Return the records of *run_id* whose number is above *after*, checked."""
     row = cursor.execute("SELECT records FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    records = [decode_line(line) for (line,) in cursor.execute(READ, (run_id, after))]
+    lines = [line for (line,) in cursor.execute(READ, (run_id, after))]
+    sealed = [record for line in lines if (record := unsealed(line)) is not None]
+    is_sound = len(sealed) == len(lines)
+    records = sealed if is_sound else [decode_line(line) for line in lines]
     if row is None and records:
         raise missing_entry(run_id, records[0].seq)
     if row is None:
@@ -337,6 +341,6 @@ def _records_of(cursor: sqlite3.Cursor, run_id: str, after: int) -> list[Record]
     if not records and isinstance(count, int) and after > count:
         return []
     before = records.pop(0) if after and records and records[0].seq == after else None
-    verify_chain(records, after=before)
+    verify_chain(records, after=before, intact=is_sound)
     check_end(run_id, records[-1] if records else before, row[0])
     return records
