@@ -21,6 +21,7 @@ import pytest
 from pyflow.errors import JournalError
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.journal import _records_of
+from pyflow.record.sqlite.mending import Mended
 from pyflow.record.sqlite.reading import Finding, Reader, Row
 from pyflow.record.sqlite.verify import ENTRIES, ROWS, _lenient, _read
 from support.journals import RUNS, fill
@@ -102,7 +103,7 @@ class Image:
     def _findings(self) -> list[Finding]:
         reader = Reader()
         marks = {self.head.tip.n: ""} if self.head is not None else {}
-        _read(self._connection, reader, self.head, marks)
+        _read(self._connection, reader, self.head, marks, Mended(reader, marks, {}))
         return reader.findings
 
     def reads_the_same(self, place: int, bit: int) -> bool:
