@@ -33,7 +33,7 @@ groups:
     rules:
       - {alert: Failing, expr: 'sum by (version) (http_errors_total) > 50'}
       - {alert: Quiet, expr: 'sum(http_requests_total) < 0'}
-      - {alert: Broken, expr: 'http_requests_total * on(job) http_requests_total'}
+      - {alert: Broken, expr: 'vector(1) * on() (vector(1) or label_replace(vector(2), "a", "b", "", ""))'}
 """
 
 
