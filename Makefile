@@ -10,10 +10,11 @@ READY := $(VENV)/.ready
 # The modules that decide: every branch of theirs is taken by a test.
 PURE := */run/approving.py,*/run/asked.py,*/run/inputs.py,*/run/joins.py,*/run/locking.py,*/run/machine.py,*/run/mapping.py,*/run/maps.py,*/run/passing.py,*/run/recovery.py,*/run/resuming.py,*/run/retrying.py,*/run/state.py,*/run/states.py,*/run/trying.py,*/run/undoing.py,*/strategies/*
 
-# The tests, in three parts of about the same length: those that make thousands of runs or verdicts,
-# for which measuring coverage would double the time; those of rollouts and of proofs; and all others.
-MANY := tests/mutants tests/properties tests/simulation tests/analysis/test_operating.py tests/record/test_tamper.py
-RUNS := tests/testing tests/strategies
+# The tests, in three parts of about the same length: those that do the same thousands of times, for
+# which measuring coverage would double the time; those of whole runs and proofs; and all others.
+MANY := tests/mutants tests/docs tests/analysis/test_operating.py tests/analysis/test_backtest.py \
+	tests/record/test_tamper.py tests/record/evidence/test_matrix.py tests/test_secret_matrix.py
+RUNS := tests/testing tests/strategies tests/properties tests/simulation
 UNIT := -m pytest -m "not integration and not crash"
 
 .PHONY: help demo test check lint types unit unit-many unit-runs unit-parts crash soak integration bench docs clean python

@@ -233,7 +233,7 @@ class TestPage:
     @pytest.mark.parametrize(
         ("words", "sentence"),
         [
-            (["--html", "no/such/run.html"], "cannot be written: No such file or directory"),
+            (["--html", "no/such/run.html"], "cannot be written: there is no such directory"),
             (["--html", "-", "--json"], "both want stdout"),
             (["--plan", "deploy.py:release"], "none was asked for"),
             (["--html", "run.html", "--plan", "deploy.py:relase"], "did you mean 'release'?"),

@@ -266,7 +266,7 @@ class TestSignals:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(running, "load", interrupted)
+        monkeypatch.setattr(running, "loaded", interrupted)
 
         assert cli("run", "deploy.py:release").code == 130
 

@@ -130,7 +130,7 @@ class TestAnchor:
         ("words", "sentence"),
         [
             (["--new-key", "deploy.py"], "'deploy.py' is there already"),
-            (["--sign"], "--sign is for a commit"),
+            (["--sign"], "--sign and --tag are for git"),
             (["--key", "env:K", "--key-file", "k"], "are two keys"),
             (["--key-file", "gone.key"], "cannot be read"),
             (["--file", "no/such/file"], "cannot be kept"),

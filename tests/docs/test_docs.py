@@ -32,7 +32,7 @@ LEAVES = {
 }
 """Pages whose examples leave tasks behind, and why."""
 NO_RUN_MAX = 3
-PROGRAMS = ("python", "python3", "pip", "cd", ".")
+PROGRAMS = ("python", "python3", "pip", "cd", ".", "export")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PROSE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import sysconfig
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,12 +113,18 @@ class CommandLine:
 
 @contextmanager
 def fresh_modules() -> Generator[None]:
-    """Forget the modules, and the path, that commands have imported from."""
+    """Forget the modules of users, and the path, that commands have imported from."""
     known, path = set(sys.modules), sys.path[:]
+    installed = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
     try:
         yield
     finally:
         sys.path[:] = path
         for name in set(sys.modules) - known:
-            if not name.startswith(("pyflow", "_pyflow")):
+            file = getattr(sys.modules[name], "__file__", None)
+            if (
+                file
+                and not name.startswith(("pyflow", "_pyflow"))
+                and not file.startswith(installed)
+            ):
                 del sys.modules[name]
