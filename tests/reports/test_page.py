@@ -119,6 +119,19 @@ class TestHTML:
             r'lb/shop\s+{"1.0": 100}\s+{"1.0": 50, "2.0": 50}', page.sections["Changes"]
         )
 
+    def test_tasks_stand_as_they_were_worked_on(self) -> None:
+        """What came first stands first, whatever its name, and the items of a map below it."""
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("survey", lambda: None)
+        workflow.add_map("deploy", lambda item: None, over=["x", "y"], depends_on=["survey"])
+        workflow.add_task("confirm", lambda: None, depends_on=["deploy"])
+
+        told = Page(html(simulate(workflow).audit_trail)).sections["Tasks"]
+
+        assert re.findall(r"survey|confirm|deploy(?:\[\w\])?", told) == [
+            *("survey", "deploy", "deploy[x]", "deploy[y]", "confirm"),
+        ]
+
     def test_draws(self, page: Page) -> None:
         """The plan has what became of each task, a map what became of its items."""
         assert "deploy undone for each of its items" in page.sections["Plan"]

@@ -204,12 +204,19 @@ def _plan(trail: AuditTrail, account: Account, plan: Plan) -> Iterator[Markup]:
 
 
 def tasks(account: Account) -> Iterator[Markup]:
-    """Yield what became of each task, with the items of a map right below it."""
+    """Yield what became of each task, as they were worked on, with the items of a map below it."""
     statuses = statuses_of(account.outline)
-    place = {name: n for n, name in enumerate(statuses)}
-    names = sorted(statuses, key=lambda name: place.get(name.partition("[")[0], place[name]))
+    place: dict[str, int] = {}
+    for name in (*account.seconds, *statuses):
+        place.setdefault(_whole(name), len(place))
+    names = sorted(statuses, key=lambda name: place[_whole(name)])
     rows = (_row(name, statuses[name], account) for name in names)
     yield _section("Tasks", table(["task", "status", "attempts", "worked", "why"], rows))
+
+
+def _whole(name: str) -> str:
+    """Return the map that the item *name* is of, or the task itself."""
+    return name.partition("[")[0]
 
 
 def _row(name: str, status: str, account: Account) -> list[str]:
