@@ -126,7 +126,8 @@ class TestHTML:
         workflow.add_map("deploy", lambda item: None, over=["x", "y"], depends_on=["survey"])
         workflow.add_task("confirm", lambda: None, depends_on=["deploy"])
 
-        told = Page(html(simulate(workflow).audit_trail)).sections["Tasks"]
+        read = AuditTrail.from_jsonl(simulate(workflow).audit_trail.to_jsonl())
+        told = Page(html(read)).sections["Tasks"]
 
         assert re.findall(r"survey|confirm|deploy(?:\[\w\])?", told) == [
             *("survey", "deploy", "deploy[x]", "deploy[y]", "confirm"),
