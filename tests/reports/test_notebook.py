@@ -98,6 +98,18 @@ class TestBundles:
         assert '<progress max="3" value="1">' in shown
         assert "go waits: Go?" in shown
 
+    def test_run_that_left_something_out(self) -> None:
+        """What was left out is as settled as what was done, in a cell as on a terminal."""
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("a", do)
+        workflow.add_task("b", do, depends_on=["a"], when=lambda: False)
+        with pyflow.Engine() as engine:
+            run = engine.start(workflow)
+            run.wait()
+            shown = cell(run)
+
+        assert '<progress max="2" value="2">' in shown
+
     def test_world(self) -> None:
         """A world is its facts."""
         world = World()

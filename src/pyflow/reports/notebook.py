@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyflow.errors import DefinitionError
 from pyflow.reports.account import account_of
 from pyflow.reports.drawing import STYLE, bare
+from pyflow.reports.live import done_of
 from pyflow.reports.looks import look_of, statuses_of
 from pyflow.reports.markup import Markup, block, said, table, tag
 from pyflow.reports.page_style import PAGE_STYLE
@@ -130,8 +131,8 @@ def _left(residue: Iterable[str]) -> list[Markup]:
 
 def _under_way(account: Account) -> list[Markup]:
     statuses = statuses_of(account.outline)
-    settled = sum(look_of(status) in ("good", "bad", "back") for status in statuses.values())
-    bar = tag("progress", max=str(max(len(statuses), 1)), value=str(settled))
+    done, whole = done_of(account.outline)
+    bar = tag("progress", max=str(max(whole, 1)), value=str(done))
     told = [name for name, status in statuses.items() if look_of(status) in TOLD_LOOKS]
     rows = (
         [
