@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,20 @@ class TestHTML:
         """A change of the world has its before and after."""
         assert re.search(
             r'lb/shop\s+{"1.0": 100}\s+{"1.0": 50, "2.0": 50}', page.sections["Changes"]
+        )
+
+    def test_tells_where_the_definition_is_from(self, run: Simulation) -> None:
+        """The commit that is in the record is on the page, and that it is not all of it."""
+        start, *others = run.audit_trail
+        source = {"commit": "4f1c" * 10, "dirty": True, "file": "ops/deploy.py"}
+        opening: Any = start.event
+        told = replace(opening, origin={**opening.origin, "source": source})
+        trail = AuditTrail([replace(start, event=told), *others])
+
+        head = Page(html(trail)).sections[""]
+
+        assert (
+            "definition ops/deploy.py at 4f1c4f1c4f1c, with changes that are in no commit" in head
         )
 
     def test_tasks_stand_as_they_were_worked_on(self) -> None:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["columns_of", "detail_of", "fitted", "heading_of", "table_of", "text_of"]
+__all__ = [
+    "columns_of",
+    "definition_of",
+    "detail_of",
+    "fitted",
+    "heading_of",
+    "table_of",
+    "text_of",
+]
 
 HEAD = ("#", "time", "what", "task", "detail")
 TASK_COLUMNS_MAX = 48
@@ -37,7 +45,7 @@ def heading_of(record: Record) -> list[str]:
         "environment": _environment(event.environment or {}),
         "parameters": ", ".join(f"{name}={text_of(value)}" for name, value in event.params.items()),
         "pipeline": _pipeline(event.origin.get("ci") or {}),
-        "source": _source(event.origin.get("source") or {}),
+        "source": definition_of(event.origin.get("source") or {}),
     }
     lines = [fitted(f"run {record.run_id} of {event.workflow}", HEADING_COLUMNS_MAX)]
     lines += [
@@ -113,7 +121,8 @@ def _pipeline(ci: dict[str, Any]) -> str:
     return str(ci.get("run_url") or ci.get("run_id") or ci.get("system") or "")
 
 
-def _source(source: dict[str, Any]) -> str:
+def definition_of(source: dict[str, Any]) -> str:
+    """Return in which file at which commit a definition is, in words; nothing where no commit is known."""
     commit, file = source.get("commit"), source.get("file", "")
     if not commit:
         return ""

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import JournalError
-from pyflow.record.rendering import detail_of, text_of
+from pyflow.record.rendering import definition_of, detail_of, text_of
 from pyflow.reports.drawing import bare
 from pyflow.reports.looks import look_of, statuses_of, words_of
 from pyflow.reports.markup import Markup, block, said, table, tag
@@ -94,6 +94,9 @@ def _origin(origin: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("commit", "ref"):
         if ci.get(key):
             yield key, tag("code", said(ci[key], 120))
+    definition = definition_of(origin.get("source") or {})
+    if definition:
+        yield "definition", said(definition)
     if ci.get("run_url"):
         yield "pipeline", _link(str(ci["run_url"]))
 
