@@ -19,7 +19,7 @@ from pyflow.git import git
 if TYPE_CHECKING:
     from pyflow.spans import Span
 
-__all__ = ["Source", "source_of"]
+__all__ = ["Source", "digest_of", "source_of"]
 
 FILE_BYTES_MAX = 4_194_304
 SAID_CHARS_MAX = 200
@@ -65,10 +65,10 @@ async def source_of(file: str, *, timeout: Span = "2s") -> Source:
         file: The file, as Python knows it; it need not be one.
         timeout: Span that git may take.
     """
-    digest = _digest(file)
+    digest = digest_of(file)
     if digest is None:
         return Source(unknown="the definition is in no file")
-    directory, name = os.path.split(_real(file))
+    directory, name = os.path.split(Path(file).resolve())
     said = await asyncio.gather(
         git(
             directory,
@@ -94,11 +94,7 @@ async def source_of(file: str, *, timeout: Span = "2s") -> Source:
     return Source(commit, changed or not known, known or name, digest)
 
 
-def _real(file: str) -> str:
-    return str(Path(file).resolve())
-
-
-def _digest(file: str) -> str | None:
+def digest_of(file: str | os.PathLike[str]) -> str | None:
     """Return the digest of *file*, or None where there is no such file, as for code that was typed."""
     try:
         with Path(file).open("rb") as opened:

@@ -6,7 +6,6 @@ Neither work tree nor index of the repository is touched.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from pyflow.cli.codes import Refusal
 from pyflow.errors import CommandFailed
 from pyflow.git import git
-from pyflow.source import Source
+from pyflow.source import Source, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -50,7 +49,7 @@ class Checkout:
             commit=self.commit,
             dirty=False,
             file=file.relative_to(self.top).as_posix(),
-            digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+            digest=digest_of(file),
             ref=self.ref if self.ref != self.commit else None,
         )
 
