@@ -58,6 +58,13 @@ FILTERS = (
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
     """Add the commands."""
+    _add_status(commands, environ)
+    _add_history(commands, environ)
+    _add_show(commands, environ)
+    _add_locks(commands, environ)
+
+
+def _add_status(commands: Commands, environ: Mapping[str, str]) -> None:
     parser = command(
         commands,
         "status",
@@ -72,7 +79,9 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         help="the run; all that are unfinished and the last ten, if left out",
     )
     add_journal(parser, environ)
-    _add_history(commands, environ)
+
+
+def _add_show(commands: Commands, environ: Mapping[str, str]) -> None:
     parser = command(
         commands,
         "show",
@@ -107,6 +116,9 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         help="with --html: the workflow, to draw it with what became of each task",
     )
     add_journal(parser, environ)
+
+
+def _add_locks(commands: Commands, environ: Mapping[str, str]) -> None:
     parser = command(
         commands,
         "locks",

@@ -42,6 +42,11 @@ __all__ = ["add"]
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
     """Add the commands."""
+    _add_verify(commands, environ)
+    _add_anchor(commands, environ)
+
+
+def _add_verify(commands: Commands, environ: Mapping[str, str]) -> None:
     parser = command(
         commands,
         "verify",
@@ -97,6 +102,9 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         "--signed", action="store_true", help="with --tags: each has to be signed, as git trusts it"
     )
     _add_key(parser)
+
+
+def _add_anchor(commands: Commands, environ: Mapping[str, str]) -> None:
     parser = command(
         commands,
         "anchor",
