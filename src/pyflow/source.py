@@ -68,7 +68,7 @@ async def source_of(file: str, *, timeout: Span = "2s") -> Source:
     digest = digest_of(file)
     if digest is None:
         return Source(unknown="the definition is in no file")
-    directory, name = os.path.split(Path(file).resolve())
+    directory, name = os.path.split(_real(file))
     said = await asyncio.gather(
         git(
             directory,
@@ -92,6 +92,10 @@ async def source_of(file: str, *, timeout: Span = "2s") -> Source:
     known = found.split("\0")[0]
     changed = any(not line.startswith("#") for line in lines)
     return Source(commit, changed or not known, known or name, digest)
+
+
+def _real(file: str) -> str:
+    return str(Path(file).resolve())
 
 
 def digest_of(file: str | os.PathLike[str]) -> str | None:
