@@ -26,7 +26,7 @@ help:
 	@echo "make soak         ten times as many crashes, real and simulated"
 	@echo "make integration  the tests that need real servers"
 	@echo "make docs         reference and outputs taken from the code, and the site built in build/docs"
-	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, redaction, memory, import time"
+	@echo "make bench        overhead against bare loops and bare SQLite, simulations a second, deadlines, redaction, memory, import time"
 	@echo "make check        lint and types alone"
 
 python:
@@ -89,6 +89,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/durable_runs.py
 	@$(BIN)/python benchmarks/strategies.py
 	@$(BIN)/python benchmarks/notices.py
+	@$(BIN)/python benchmarks/deadlines.py
 	@$(BIN)/python benchmarks/redaction.py
 	@$(BIN)/python benchmarks/analysis.py
 	@$(BIN)/python benchmarks/history.py
