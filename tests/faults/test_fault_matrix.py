@@ -22,17 +22,16 @@ from support.fault_matrix import (
     FAULTS,
     MAKERS,
     NOTIFIERS,
-    PATIENCE_S,
     SILENT,
-    SLACK_S,
     SUBJECTS,
     TIMEOUT_S,
     WORDS_CHARS_MAX,
     Place,
     allowed_s,
+    faced,
     measured,
 )
-from support.pace import timed
+from support.pace import SLACK_S, timed
 
 HTTP_ALONE = [name for name in SUBJECTS if name not in ("email", "probe TCP")]
 
@@ -50,12 +49,10 @@ class TestEverybody:
     @pytest.mark.parametrize("fault", FAULTS)
     def test_fault(self, name: str, fault: str) -> None:
         """Whatever a service does, asking ends in time, raises nothing, and is no false success."""
-        subject = SUBJECTS[name]
-        with subject.server().always(FAULTS[fault]) as server:
-            seen, took_s = measured(subject, Place(server.port, timeout_s=allowed_s(fault)))
+        seen, took_s = faced(name, fault)
 
         assert took_s <= allowed_s(fault) + SLACK_S
-        assert not seen.good or subject.may_be_well(fault)
+        assert not seen.good or SUBJECTS[name].may_be_well(fault)
         assert len(seen.words) <= WORDS_CHARS_MAX
         assert seen.words.isprintable()
 
@@ -127,9 +124,7 @@ class TestNotifiers:
     @pytest.mark.parametrize("fault", SILENT)
     def test_in_doubt(self, name: str, fault: str) -> None:
         """What went out and was not answered may have arrived, and that is what is said."""
-        subject = SUBJECTS[name]
-        with subject.server().always(FAULTS[fault]) as server:
-            seen, _ = measured(subject, Place(server.port, timeout_s=allowed_s(fault)))
+        seen, _ = faced(name, fault)
 
         assert seen.doubt
         assert "may have arrived" in seen.words
@@ -142,7 +137,7 @@ class TestPrograms:
         """Whatever a program does, calling it ends in time, raises nothing, and is no false success."""
         seen, took_s = timed(lambda: CALLERS[name](COMMAND_FAULTS[fault]))
 
-        assert took_s <= TIMEOUT_S + PATIENCE_S
+        assert took_s <= TIMEOUT_S + SLACK_S
         assert not seen.good
         assert seen.words.isprintable()
 

@@ -2,15 +2,19 @@
 
 `FAULTS` is one axis and `SUBJECTS` the other; `tests/faults` walks them. What
 joins is a `Subject`: how it asks a server once, what a healthy server says to
-it, and how much of an answer it looks at. It has `TIMEOUT_S` to ask a service
-that goes on for ever, and may end `SLACK_S` later; where a service comes to an
-end, it has `AMPLE_S`, so that what it makes of that is no question of speed.
+it, and how much of an answer it looks at. Where a service comes to an end, a
+subject has `AMPLE_S` to ask it, so that what it makes of that is no question
+of speed; where it goes on for ever, `LASTING_S`, and all of these are asked at
+a time (`lasting`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gzip
+import itertools
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,11 +34,11 @@ from pyflow.testing.servers.certificate import client_tls
 from pyflow.testing.servers.http import play, read_request
 from support.http_proxy import ESTABLISHED
 from support.notices import message
-from support.pace import timed
+from support.pace import LASTING_S, timed, together
 from support.sources import HOUR, NOON, Standing
 
 TIMEOUT_S = 0.4
-SLACK_S = 0.25
+"""A deadline within which nothing has to happen."""
 AMPLE_S = 30.0
 WORDS_CHARS_MAX = 1_000
 
@@ -214,7 +218,7 @@ class Tunnel(HTTPServer):
 
 def allowed_s(fault: str) -> float:
     """Return how long to ask a service that has *fault*."""
-    return TIMEOUT_S if fault in LASTING else AMPLE_S
+    return LASTING_S if fault in LASTING else AMPLE_S
 
 
 def measured(
@@ -225,6 +229,27 @@ def measured(
     *then* is called while the loop still runs.
     """
     return timed(lambda: subject.ask(place), then=then)
+
+
+def faced(name: str, fault: str) -> tuple[Seen, float]:
+    """Have the subject *name* ask a service that has *fault*; return as `measured` does."""
+    if fault in LASTING:
+        return lasting()[name, fault]
+    subject = SUBJECTS[name]
+    with subject.server().always(FAULTS[fault]) as server:
+        return measured(subject, Place(server.port))
+
+
+@functools.cache
+def lasting() -> dict[tuple[str, str], tuple[Seen, float]]:
+    """Have every subject ask a service with every fault that lasts, all at a time, once a session."""
+    with contextlib.ExitStack() as stack:
+        asks: dict[tuple[str, str], Callable[[], Awaitable[Seen]]] = {}
+        for (name, subject), fault in itertools.product(SUBJECTS.items(), sorted(LASTING)):
+            server = stack.enter_context(subject.server().always(FAULTS[fault]))
+            place = Place(server.port, timeout_s=LASTING_S)
+            asks[name, fault] = functools.partial(subject.ask, place)
+        return together(asks)
 
 
 def notifier(make: Callable[[Place], Notifier]) -> Ask:
@@ -430,9 +455,6 @@ COMMAND_FAULTS: dict[str, tuple[str, ...]] = {
     "leaves a child with the output": ("/bin/sh", "-c", "sleep 60 & exit 1"),
 }
 """What a program does when it is called."""
-
-PATIENCE_S = 20.0
-"""How much longer than its deadline calling a program may take, on a busy machine: it would last a minute."""
 
 CALLERS: dict[str, Callable[[tuple[str, ...]], Awaitable[Seen]]] = {}
 """Everything that calls a program, and how."""

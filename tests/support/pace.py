@@ -1,22 +1,27 @@
-"""How long something on a loop took, apart from what a busy machine added.
+"""How long something on a loop took, and how much later than it should a test may find it.
 
-A deadline is kept to a quarter of a second, which is less than a busy machine
-may have a thread wait for its turn. So two things are counted: how long the
-loop chose to wait, which is never more than it asked for, and how long its
-thread had a processor.
+A test says that a deadline ends what would go on for ever. By how much it is
+late is measured where nothing else runs, in `benchmarks/deadlines.py`: a busy
+machine may have a thread wait for seconds. For the same reason a deadline
+within which something has to happen first is `LASTING_S`, and what has one is
+run `together`, so that they last no longer than one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["timed"]
+__all__ = ["LASTING_S", "SLACK_S", "timed", "together"]
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+LASTING_S = 10.0
+"""A deadline that is far enough for what has to happen before it."""
+SLACK_S = 20.0
+"""How late a test lets something be that would never end."""
 
 
 def timed(
@@ -26,35 +31,27 @@ def timed(
 
     *then* is called while the loop still runs.
     """
-    waits = _Waits()
 
     async def run() -> tuple[T, float]:
-        began = waits.now()
         try:
-            found = await ask()
-            return found, waits.now() - began
+            return await _clocked(ask)
         finally:
             then()
 
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(waits)) as runner:
-        return runner.run(run())
+    return asyncio.run(run())
 
 
-class _Waits(selectors.SelectSelector):
-    """Adds up for how long a loop waits."""
+def together(asks: Mapping[K, Callable[[], Awaitable[T]]]) -> dict[K, tuple[T, float]]:
+    """Await what all *asks* return at a time; return by key what came of each, and its seconds."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._waited_s = 0.0
+    async def run() -> list[tuple[T, float]]:
+        return await asyncio.gather(*map(_clocked, asks.values()))
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait as selectors do; what comes on top of *timeout* is not the loop's doing."""
-        began = time.monotonic()
-        found = super().select(timeout)
-        passed = time.monotonic() - began
-        self._waited_s += passed if timeout is None else min(passed, max(timeout, 0.0))
-        return found
+    return dict(zip(asks, asyncio.run(run()), strict=True))
 
-    def now(self) -> float:
-        """Return an instant in seconds, for the loop's own thread."""
-        return self._waited_s + time.thread_time()
+
+async def _clocked(ask: Callable[[], Awaitable[T]]) -> tuple[T, float]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    found = await ask()
+    return found, loop.time() - began

@@ -18,7 +18,7 @@ from pyflow.testing.servers import GitHubServer, GitLabServer, Hang, Raw, Reply,
 from pyflow.triggers import GitHubDeployments, GitLabDeployments
 from pyflow.triggers.github_deployments import STATES
 from support.notices import RUN, message, send, sent
-from support.pace import timed
+from support.pace import SLACK_S, timed
 
 CI = {
     "system": "github",
@@ -248,7 +248,7 @@ class TestBoth:
             found, took_s = timed(lambda: notifier.notify(about("started"), within))
 
         assert found.status == status
-        assert took_s <= within.timeout_s + 0.25
+        assert took_s <= within.timeout_s + SLACK_S
         assert found.wait_s == (7.0 if found.status == "retrying" and step.status == 429 else None)
 
     def test_refused(self, serve: Any, make: Any) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -17,16 +21,15 @@ from pyflow.testing.servers import (
     Step,
 )
 from pyflow.triggers import GitHubDeployments, GitLabDeployments
-from support.fault_matrix import AMPLE_S, JSON, LASTING, SLACK_S, allowed_s
+from support.fault_matrix import AMPLE_S, JSON, TIMEOUT_S, allowed_s
 from support.fault_matrix import FAULTS as SERVICE_FAULTS
 from support.notices import RUN, message
-from support.pace import timed
+from support.pace import LASTING_S, SLACK_S, timed, together
 from support.pipelines import KITS, Kit, kit, one_task, quick
 
-TIMEOUT_S = 0.6
 CANCEL_S = 0.05
-ENDING_S = 2.0
-"""Within which a pipeline starts and ends, and its details are asked for."""
+Bad: TypeAlias = Callable[[Any], bool]
+"""Whether a request is one that a fault is met with."""
 
 FAULTS: dict[str, Step] = {
     **SERVICE_FAULTS,
@@ -42,17 +45,84 @@ CERTAIN = (
 AGAIN = ("429 negative", "429 date")
 """Those that say besides that the limit is over, so the start is sent again and again, and
 whether the last of them has its answer when the time is up is chance."""
+ANSWERED = frozenset(CERTAIN) - frozenset(AGAIN)
+"""Faults with which a start ends before its deadline."""
+EXTRA = ("/jobs?", "/logs", "/trace", "/consoleText")
+"""Where the details of a pipeline are."""
 
 
-def outcome(trigger: Any) -> tuple[pyflow.Result, float]:
-    """Run *trigger*, and return what came of it, and how long that took."""
-    return timed(lambda: pyflow.Engine().run(one_task(trigger)))
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task over a faulty service."""
+
+    result: pyflow.Result
+    took_s: float
+    starts: int
+    """How often a start was sent."""
+
+    @property
+    def error(self) -> BaseException:
+        """How the task failed."""
+        error = self.result.tasks["deploy"].error
+        assert error is not None
+        return error
 
 
-def hasty(at: Kit, timeout_s: float = TIMEOUT_S) -> Any:
+def hasty(at: Kit, timeout_s: float = LASTING_S, **options: Any) -> Any:
     """Return a trigger whose deadline is near and whose patience is long."""
-    watch = quick(timeout=timeout_s, settle="1m", patience="1m", cancel_within=CANCEL_S)
-    return at.trigger(watch=watch)
+    steady = pyflow.Backoff("100ms", ceiling="500ms")
+    spans = quick(
+        timeout=timeout_s, settle="1m", patience="1m", cancel_within=CANCEL_S, poll=steady
+    )
+    return at.trigger(watch=spans, **options)
+
+
+def run(trigger: Any) -> Awaitable[pyflow.Result]:
+    """Run a task of *trigger* in an engine of its own."""
+    return pyflow.Engine().run(one_task(trigger))
+
+
+def all_faults(name: str, bad: Bad, make: Callable[[Kit, str], Any]) -> dict[str, Outcome]:
+    """Run what *make* makes with every fault in what is *bad*, all at a time."""
+    with contextlib.ExitStack() as stack:
+        kits = {fault: stack.enter_context(kit(name)) for fault in FAULTS}
+        for fault, at in kits.items():
+            spoil(at.server, bad, FAULTS[fault])
+        asks = {fault: partial(run, make(at, fault)) for fault, at in kits.items()}
+        came = together(asks)
+        return {fault: Outcome(*came[fault], starts=at.starts) for fault, at in kits.items()}
+
+
+def spoil(server: Any, bad: Bad, step: Step) -> None:
+    """Have *server* do *step* with those requests that are *bad*."""
+    answer = server.answer
+    server.answer = lambda r: step if bad(r) else answer(r)
+
+
+@cache
+def starts(name: str) -> dict[str, Outcome]:
+    """Have everything fail from the start on."""
+    return all_faults(
+        name,
+        lambda _: True,
+        lambda at, fault: hasty(at, AMPLE_S if fault in ANSWERED else LASTING_S),
+    )
+
+
+@cache
+def looks(name: str) -> dict[str, Outcome]:
+    """Have every look fail."""
+    return all_faults(name, partial(is_a, "GET"), lambda at, _: hasty(at))
+
+
+@cache
+def details(name: str) -> dict[str, Outcome]:
+    """Have all requests for jobs and logs fail."""
+    return all_faults(
+        name,
+        lambda r: any(one in r.path for one in EXTRA),
+        lambda at, fault: hasty(at, allowed_s(fault), keep_log=True),
+    )
 
 
 @pytest.mark.parametrize("name", KITS)
@@ -60,67 +130,49 @@ class TestFaults:
     @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in AGAIN])
     def test_start(self, name: str, fault: str) -> None:
         """However a start fails, the task ends in time, says what is known, and sends it once."""
-        with kit(name) as at:
-            at.server.always(FAULTS[fault])
-            timeout_s = AMPLE_S if fault in CERTAIN else TIMEOUT_S
-            result, took_s = outcome(hasty(at, timeout_s))
+        found = starts(name)[fault]
 
-        error = result.tasks["deploy"].error
-        assert error is not None
-        assert took_s <= timeout_s + CANCEL_S + SLACK_S
-        assert isinstance(error.__cause__, PipelineError)
-        assert isinstance(error.__cause__, PipelineUnknown) == (fault not in CERTAIN)
-        assert result.status == ("failed" if fault in CERTAIN else "held")
-        assert at.starts == 1
-        assert len(str(error)) <= 1_500
-        assert all(line.isprintable() for line in str(error).splitlines())
+        assert found.took_s <= LASTING_S + SLACK_S
+        assert isinstance(found.error.__cause__, PipelineError)
+        assert isinstance(found.error.__cause__, PipelineUnknown) == (fault not in CERTAIN)
+        assert found.result.status == ("failed" if fault in CERTAIN else "held")
+        assert found.starts == 1
+        assert len(str(found.error)) <= 1_500
+        assert all(line.isprintable() for line in str(found.error).splitlines())
 
     @pytest.mark.parametrize("fault", FAULTS)
     def test_look(self, name: str, fault: str) -> None:
         """However the looks fail, the task ends in time, and holds the run: the pipeline may run."""
-        with kit(name) as at:
-            answer = at.server.answer
-            at.server.answer = lambda r: FAULTS[fault] if r.method == "GET" else answer(r)
-            result, took_s = outcome(hasty(at))
+        found = looks(name)[fault]
 
-        error = result.tasks["deploy"].error
-        assert error is not None
-        assert took_s <= TIMEOUT_S + CANCEL_S + SLACK_S
-        assert isinstance(error.__cause__, PipelineUnknown)
-        assert result.status == "held"
-        assert at.starts == 1
+        assert found.took_s <= LASTING_S + SLACK_S
+        assert isinstance(found.error.__cause__, PipelineUnknown)
+        assert found.result.status == "held"
+        assert found.starts == 1
 
     @pytest.mark.parametrize("fault", FAULTS)
     def test_details(self, name: str, fault: str) -> None:
         """However jobs and logs fail, a pipeline that ended well has ended well, and in time."""
-        with kit(name) as at:
-            answer = at.server.answer
-            extra = ("/jobs?", "/logs", "/trace", "/consoleText")
-            at.server.answer = lambda r: (
-                FAULTS[fault] if any(one in r.path for one in extra) else answer(r)
-            )
-            timeout_s = ENDING_S if fault in LASTING else AMPLE_S
-            watch = quick(timeout=timeout_s)
-            result, took_s = outcome(at.trigger(watch=watch, keep_log=True))
+        found = details(name)[fault]
 
-        assert result.status == "succeeded"
-        assert took_s <= timeout_s + SLACK_S
-        assert at.starts == 1
+        assert found.result.status == "succeeded"
+        assert found.took_s <= LASTING_S + SLACK_S
+        assert found.starts == 1
 
     def test_refused(self, name: str) -> None:
         """A port on which nobody listens has started nothing, and the task fails in time."""
         with kit(name) as at:
-            trigger = hasty(at)
+            trigger = hasty(at, TIMEOUT_S)
 
-        result, took_s = outcome(trigger)
+        result, took_s = timed(lambda: run(trigger))
 
         assert result.status == "failed"
-        assert took_s <= TIMEOUT_S + CANCEL_S + SLACK_S
+        assert took_s <= TIMEOUT_S + SLACK_S
 
     def test_untrusted(self, name: str) -> None:
         """A certificate that nobody vouches for is never talked to."""
         with kit(name, tls=True) as at:
-            result, _ = outcome(hasty(at))
+            result, _ = timed(lambda: run(hasty(at, TIMEOUT_S)))
 
             assert at.server.received == []
         assert result.status == "failed"
@@ -138,27 +190,37 @@ DEPLOYMENTS: dict[str, tuple[type[GitHubServer | GitLabServer], Any]] = {
         lambda s: GitLabDeployments("acme/shop", token=LAB, base_url=s.base_url),
     ),
 }
+METHODS = ("GET", "POST")
 CI = {"commit": "0123456789abcdef", "ref": "main"}
+STARTED = message("started", run=replace(RUN, ci=CI))
 
 
-def told(notifier: Any, timeout_s: float) -> tuple[Delivery, float]:
-    """Tell of a start, and return what came of it, and how long that took."""
-    one = message("started", run=replace(RUN, ci=CI))
-    return timed(lambda: notifier.notify(one, Attempt(timeout_s=timeout_s)))
+@cache
+def told() -> dict[tuple[str, str, str], tuple[Delivery, float]]:
+    """Tell all of a start while every request of a method fails in every way, all at a time."""
+    with contextlib.ExitStack() as stack:
+        asks: dict[tuple[str, str, str], Callable[[], Awaitable[Delivery]]] = {}
+        for name, method, fault in itertools.product(DEPLOYMENTS, METHODS, FAULTS):
+            serve, make = DEPLOYMENTS[name]
+            server = stack.enter_context(serve(refs=(CI["commit"], "main")))
+            spoil(server, partial(is_a, method), FAULTS[fault])
+            attempt = Attempt(timeout_s=allowed_s(fault))
+            asks[name, method, fault] = partial(make(server).notify, STARTED, attempt)
+        return together(asks)
+
+
+def is_a(method: str, request: Any) -> bool:
+    """Return whether *request* has *method*."""
+    return request.method == method
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 class TestDeployments:
-    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @pytest.mark.parametrize("method", METHODS)
     def test_told(self, name: str, fault: str, method: str) -> None:
         """Whichever request fails, the try ends in time, raises nothing, and is no false success."""
-        serve, make = DEPLOYMENTS[name]
-        with serve(refs=(CI["commit"], "main")) as server:
-            answer: Any = server.answer
-            faulty: Any = lambda r: FAULTS[fault] if r.method == method else answer(r)  # noqa: E731
-            server.answer = faulty
-            found, took_s = told(make(server), allowed_s(fault))
+        found, took_s = told()[name, method, fault]
 
         assert took_s <= allowed_s(fault) + SLACK_S
         assert found.status != "delivered"
