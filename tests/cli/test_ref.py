@@ -20,6 +20,12 @@ release = pyflow.Workflow("release")
 @release.task
 def deploy() -> str:
     return sibling.WORD
+
+
+def anew() -> pyflow.Workflow:
+    workflow = pyflow.Workflow("release")
+    workflow.add_task("deploy", deploy, timeout="1m")
+    return workflow
 """
 
 
@@ -98,9 +104,20 @@ class TestRun:
 
 
 class TestOthers:
-    @pytest.mark.parametrize("command", ["check", "plan"])
-    def test_look_at_the_commit(self, cli: CommandLine, repository: Path, command: str) -> None:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("check", "deploy.py:release"),
+            ("plan", "deploy.py:release"),
+            ("graph", "deploy.py:release"),
+            ("simulate", "deploy.py:release"),
+            ("explore", "deploy.py:anew"),
+        ],
+    )
+    def test_look_at_the_commit(
+        self, cli: CommandLine, repository: Path, words: tuple[str, str]
+    ) -> None:
         """What is looked at is what would run."""
         (repository / "deploy.py").write_text("broken(")
 
-        assert cli(command, "deploy.py:release", "--ref", "v1").code == 0
+        assert cli(*words, "--ref", "v1").code == 0

@@ -148,6 +148,90 @@ class TestKeeping:
         git(repository, "verify-commit", "pyflow-runs")  # fails where it is not signed
 
 
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A bare repository that others push to."""
+    place = tmp_path / "remote.git"
+    place.mkdir()
+    git(place, "init", "-q", "--bare", "-b", "main")
+    return place
+
+
+def clone(remote: Path, name: str) -> Path:
+    """Return a repository of *name* whose origin is *remote*."""
+    place = make_repository(remote.parent / name, deploy="a = 1\n")
+    git(place, "remote", "add", "origin", str(remote))
+    return place
+
+
+def kept(repository: Path) -> set[str]:
+    """Return the runs that the branch in *repository* has."""
+    names = git(repository, "ls-tree", "-r", "--name-only", "pyflow-runs").split()
+    return {Path(name).parent.name for name in names}
+
+
+class TestPushing:
+    def test_is_at_the_remote(self, remote: Path) -> None:
+        """The commit is pushed, and no branch here is made for it."""
+        here = clone(remote, "a")
+
+        delivery = keep(GitArchive(here, push_to="origin"), trail())
+
+        assert delivery.status == "delivered"
+        assert kept(remote) == {"r1"}
+        assert git(here, "branch", "--format=%(refname:short)") == "main"
+
+    def test_goes_on_from_what_others_pushed(self, remote: Path) -> None:
+        """Nothing that others have pushed is lost, and what is there already is not pushed again."""
+        first = GitArchive(clone(remote, "a"), push_to="origin")
+        second = GitArchive(clone(remote, "b"), push_to="origin")
+
+        for archive, run_id in ((first, "r1"), (second, "r2"), (first, "r3"), (second, "r1")):
+            assert keep(archive, trail(run_id)).status == "delivered"
+
+        assert kept(remote) == {"r1", "r2", "r3"}
+        assert git(remote, "rev-list", "--count", "pyflow-runs") == "3"
+
+    def test_from_many_places_at_once(self, remote: Path) -> None:
+        """Of those that push at a time one comes first, and the others begin anew."""
+        archives = [GitArchive(clone(remote, name), push_to="origin") for name in "abcd"]
+
+        async def run() -> list[Delivery]:
+            keeps = [
+                archive.keep(trail(f"r{n}"), message(), ATTEMPT)
+                for n, archive in enumerate(archives)
+            ]
+            return await asyncio.gather(*keeps)
+
+        assert {one.status for one in asyncio.run(run())} == {"delivered"}
+        assert kept(remote) == {"r0", "r1", "r2", "r3"}
+
+    def test_a_remote_that_is_away(self, remote: Path) -> None:
+        """What cannot be pushed is tried again, and is then there once."""
+        here = clone(remote, "a")
+        archive = GitArchive(here, push_to="origin")
+        git(here, "remote", "set-url", "origin", str(remote.parent / "away.git"))
+
+        delivery = keep(archive, trail())
+
+        assert (delivery.status, delivery.again) == ("retrying", True)
+        assert "away.git" in delivery.detail
+        git(here, "remote", "set-url", "origin", str(remote))
+        assert keep(archive, trail()).status == "delivered"
+
+    def test_a_remote_that_refuses(self, remote: Path) -> None:
+        """What the remote's own hook says is told."""
+        hook = remote / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\necho not from here >&2\nexit 1\n")
+        hook.chmod(0o755)
+
+        delivery = keep(GitArchive(clone(remote, "a"), push_to="origin"), trail())
+
+        assert delivery.status == "retrying"
+        assert "not from here" in delivery.detail
+
+
 class TestTrouble:
     def test_is_tried_again(self, tmp_path: Path) -> None:
         """What may be there later is tried again."""
@@ -183,6 +267,8 @@ class TestTrouble:
             {"directory": "a/../b"},
             {"directory": ".git"},
             {"sign": "yes"},
+            {"push_to": "--exec=x"},
+            {"push_to": "https://ada:secret@h.example/x"},
         ],
     )
     def test_refuses(self, options: dict[str, Any]) -> None:

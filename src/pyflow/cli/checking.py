@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyflow.cli.describing import plan_data
 from pyflow.cli.output import Answer
-from pyflow.cli.parsing import add_inputs, add_ref, add_target, command
+from pyflow.cli.parsing import add_inputs, add_target, command
 from pyflow.cli.target import loaded
 from pyflow.define.environment import bind_params
 
@@ -35,7 +35,6 @@ def add(commands: Commands, _: Mapping[str, str]) -> None:
         """,
     )
     add_target(parser)
-    add_ref(parser)
     add_inputs(parser)
     parser = command(
         commands,
@@ -45,7 +44,6 @@ def add(commands: Commands, _: Mapping[str, str]) -> None:
         example="pyflow-deploy plan deploy.py:release",
     )
     add_target(parser)
-    add_ref(parser)
 
 
 def check(args: argparse.Namespace, out: Output) -> Answer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyflow.cli.files import written
 from pyflow.cli.output import Answer
 from pyflow.cli.parsing import add_target, command
-from pyflow.cli.target import load
+from pyflow.cli.target import loaded
 from pyflow.reports import plan_dot, plan_mermaid, plan_svg, plan_text
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def add(commands: Commands, _: Mapping[str, str]) -> None:
 
 def graph(args: argparse.Namespace, out: Output) -> Answer:
     """Draw a workflow."""
-    with out.guarded():
-        plan = load(args.workflow).plan
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
+        plan = target.plan
     suffix = PurePath(args.out).suffix.lower() if args.out else ""
     form = args.format or SUFFIXES.get(suffix, "text")
     drawn = FORMATS[form](plan)

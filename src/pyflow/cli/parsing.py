@@ -20,7 +20,6 @@ __all__ = [
     "Parser",
     "add_inputs",
     "add_journal",
-    "add_ref",
     "add_target",
     "command",
 ]
@@ -103,16 +102,12 @@ def add_journal(parser: Parser, environ: Mapping[str, str]) -> None:
 
 
 def add_target(parser: Parser) -> None:
-    """Have *parser* know which workflow is meant, and with what it runs."""
+    """Have *parser* know which workflow is meant, and as it was at which commit."""
     parser.add_argument(
         "workflow",
         metavar="FILE:WORKFLOW",
         help="deploy.py:release, or package.module:release; a function that returns one will do",
     )
-
-
-def add_ref(parser: Parser) -> None:
-    """Have *parser* know from which commit the workflow is loaded."""
     parser.add_argument(
         "--ref",
         metavar="REF",

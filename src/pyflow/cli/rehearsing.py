@@ -13,7 +13,7 @@ from pyflow.cli.codes import FAILED, Refusal, code_of_status
 from pyflow.cli.describing import result_data
 from pyflow.cli.output import Answer
 from pyflow.cli.parsing import add_inputs, add_target, command
-from pyflow.cli.target import load
+from pyflow.cli.target import loaded
 
 if TYPE_CHECKING:
     import argparse
@@ -79,8 +79,7 @@ def simulate(args: argparse.Namespace, out: Output) -> Answer:
     """Simulate a workflow."""
     from pyflow import testing  # noqa: PLC0415 - the simulator is large, and few commands need it
 
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         fakes: dict[str, Any] = {} if args.real else _fakes(target.plan)
         for name in args.fail:
             if name not in target.plan.nodes:
@@ -112,8 +111,7 @@ def explore(args: argparse.Namespace, out: Output) -> Answer:
         raise Refusal(
             f"--faults {args.faults} is no number of faults", "give a whole number from 0"
         )
-    with out.guarded():
-        target = load(args.workflow)
+    with out.guarded(), loaded(args.workflow, args.ref) as target:
         report = testing.explore(
             target.make,  # type: ignore[arg-type]
             world=testing.World(),

@@ -11,7 +11,7 @@ from pyflow.cli.codes import CANCELLED, code_of_status
 from pyflow.cli.describing import advice, outline_data, result_data
 from pyflow.cli.journals import existing, known_run
 from pyflow.cli.output import Answer
-from pyflow.cli.parsing import add_inputs, add_journal, add_ref, add_target, command
+from pyflow.cli.parsing import add_inputs, add_journal, add_target, command
 from pyflow.cli.target import loaded
 from pyflow.record.outline import outline_of
 from pyflow.reports import progress
@@ -91,7 +91,6 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
 
 def _add_common(parser: Parser, environ: Mapping[str, str]) -> None:
     add_target(parser)
-    add_ref(parser)
     add_inputs(parser)
     add_journal(parser, environ)
     parser.add_argument("--by", metavar="NAME", help="who asks; else who CI or the system says")

@@ -12,6 +12,7 @@ from pyflow.errors import CommandFailed, shown
 from pyflow.git import git
 from pyflow.messages import FIRST, Attempt, Delivery, delivered, rejected, retrying
 from pyflow.notices.keeping import files_of, place_of, subject_of, trailers_of
+from pyflow.notifiers._branches import LocalBranch, RemoteBranch
 from pyflow.notifiers._checks import flag_problems, refuse
 from pyflow.notifiers._text import line_of
 from pyflow.record.events import RunStarted
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyflow.messages import Message
+    from pyflow.notifiers._branches import Git
     from pyflow.record.codec import Record
 
 __all__ = ["GitArchive"]
@@ -37,8 +39,9 @@ class GitArchive:
     The files of a run are in ``runs/YYYY-MM/RUN/``. Only the branch is
     touched: no work tree, no index. What is there already is not committed
     again, so a message that comes twice changes nothing; of two that commit at
-    once, one begins anew on what the other has left. A run that is rolled back
-    after its end is committed again, with what was added.
+    once, on this machine or on others that push to the same remote, one begins
+    anew on what the other has left, and nothing is ever overwritten. A run that
+    is rolled back after its end is committed again, with what was added.
     """
 
     repository: str | os.PathLike[str]
@@ -53,6 +56,10 @@ class GitArchive:
     sign: bool = False
     """Whether git signs each commit, as it is set up to."""
 
+    push_to: str | None = None
+    """The remote whose branch it is, such as origin: each commit is pushed there, and is kept
+    when that has it. None for a branch of the repository itself."""
+
     def __post_init__(self) -> None:
         problems = _path_problems(self.repository)
         for option in ("branch", "directory"):
@@ -61,6 +68,9 @@ class GitArchive:
                 problems.append(
                     f"{option}={shown(name)} must be a name that git takes, such as runs"
                 )
+        remote = cast("object", self.push_to)
+        if remote is not None and not (isinstance(remote, str) and NAME.fullmatch(remote)):
+            problems.append(f"push_to={shown(remote)} must be the name of a remote, such as origin")
         problems += flag_problems("sign", self.sign)
         refuse("GitArchive", problems)
 
@@ -88,12 +98,19 @@ def _path_problems(path: object) -> list[str]:
     return [f"repository={shown(cast('object', path))} must be a path as text or pathlib.Path"]
 
 
+def _branch_of(archive: GitArchive, git: Git) -> LocalBranch | RemoteBranch:
+    """Return the branch that *archive* commits to, in a repository that *git* calls it in."""
+    if archive.push_to is None:
+        return LocalBranch(git, archive.branch)
+    return RemoteBranch(git, archive.push_to, archive.branch)
+
+
 class _Committing:
     """One try at one run."""
 
     def __init__(self, archive: GitArchive, records: Sequence[Record], timeout_s: float) -> None:
         self._repository = Path(archive.repository)
-        self._branch = archive.branch
+        self._branch = _branch_of(archive, self._git)
         self._sign = archive.sign
         self._records = records
         self._parts = (*archive.directory.split("/"), *place_of(records))
@@ -101,22 +118,20 @@ class _Committing:
 
     async def commit(self) -> Delivery:
         """Have the record on the branch."""
-        trees = (await self._git("worktree", "list", "--porcelain")).splitlines()
-        if f"branch refs/heads/{self._branch}" in trees:
-            return rejected(
-                f"{self._branch} is checked out, and committing would make that differ; name another"
-            )
+        refusal = await self._branch.refusal()
+        if refusal is not None:
+            return rejected(refusal)
         leaf = await self._leaf(files_of(self._records))
         for _ in range(ROUNDS_MAX):
-            tip = await self._tip()
+            tip = await self._branch.tip()
             before = await self._git("rev-parse", f"{tip}^{{tree}}") if tip else ""
             tree = await self._grafted(before, self._parts, leaf)
             if tree == before:
                 return delivered(f"commit {tip[:12]} has it")
             commit = await self._committed(tree, tip)
-            if await self._moved(commit, tip):
+            if await self._branch.move(commit, tip):
                 return delivered(f"commit {commit[:12]}")
-        return retrying(f"{self._branch} was moved by others {ROUNDS_MAX} times")
+        return retrying(f"{self._branch.name} was moved by others {ROUNDS_MAX} times")
 
     async def _leaf(self, files: Mapping[str, str]) -> str:
         """Return the tree that holds *files*."""
@@ -158,27 +173,6 @@ class _Committing:
             *(("-S",) if self._sign else ()),
         ]
         return await self._git(*words, stdin=message, env=names)
-
-    async def _moved(self, commit: str, tip: str) -> bool:
-        """Have the branch point to *commit* if it still points to *tip*; return whether it does."""
-        ref = f"refs/heads/{self._branch}"
-        try:
-            # The old tip is named, so that of two who write at a time one is told.
-            await self._git("update-ref", "-m", "pyflow: keep a run", ref, commit, tip or "0" * 40)
-        except CommandFailed:
-            if await self._tip() == tip:
-                raise
-            return False
-        return True
-
-    async def _tip(self) -> str:
-        try:
-            ref = f"refs/heads/{self._branch}"
-            return await self._git("rev-parse", "--verify", "--quiet", ref)
-        except CommandFailed as error:
-            if error.code == 1 and not error.output:  # there is no such branch yet
-                return ""
-            raise
 
     async def _git(
         self, *words: str, stdin: str | None = None, env: Mapping[str, str] | None = None
