@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from pyflow.errors import JournalError
 from pyflow.record import events as ev
 from pyflow.record.audit import AuditTrail
+from pyflow.record.told import trail_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+
+    from pyflow.record.told import Told
 
 __all__ = ["Trails", "each", "is_over", "start_of"]
 
-Trails: TypeAlias = "AuditTrail | Iterable[AuditTrail]"
-"""The trail of one run, or those of many, which are asked for one by one."""
+Trails: TypeAlias = "Told | Iterable[Told]"
+"""One run, or many, which are asked for one by one: their trails, or results that have them."""
 
 
 def each(trails: Trails) -> Iterator[AuditTrail]:
-    """Yield one trail after the other."""
-    if isinstance(trails, AuditTrail):
-        yield trails
-    else:
-        yield from trails
+    """Yield one trail after the other.
+
+    Raises:
+        DefinitionError: Something is given that is no run.
+    """
+    many = isinstance(trails, Iterable) and not isinstance(trails, AuditTrail)
+    for told in cast("Iterable[Told]", trails if many else [trails]):
+        yield trail_of(told)
 
 
 def start_of(trail: AuditTrail) -> ev.RunStarted:

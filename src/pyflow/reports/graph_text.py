@@ -6,12 +6,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pyflow.record.rendering import fitted
+from pyflow.reports.drawn import plan_of
 from pyflow.reports.picture import NAME_COLUMNS_MAX, pictured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyflow.define.plan import Plan
+    from pyflow.reports.drawn import Drawn
     from pyflow.reports.picture import Box
 
 __all__ = ["plan_dot", "plan_mermaid", "plan_text"]
@@ -38,20 +39,23 @@ COLOURS: Mapping[str, str] = MappingProxyType(
 """How a task is drawn by what became of it, in colours that read on light and on dark."""
 
 
-def plan_mermaid(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
+def plan_mermaid(plan: Drawn, *, statuses: Mapping[str, str] | None = None) -> str:
     """Return *plan* as a flowchart of Mermaid, which GitHub, GitLab and Jupyter draw.
 
     Boxes are numbered, since not every name is an id there; what they say is
     escaped as Mermaid's entities.
 
     Args:
-        plan: From ``workflow.check()``.
+        plan: A workflow, or ``workflow.check()``.
         statuses: What became of each task, which is then shown in words and in colour.
 
     Returns:
         A drawing of 200 tasks at most, which says so where there are more.
+
+    Raises:
+        DefinitionError: *plan* is no plan.
     """
-    picture, known = pictured(plan), statuses or {}
+    picture, known = pictured(plan_of(plan)), statuses or {}
     boxes = picture.boxes[:BOXES_MAX]
     ids = {box.name: f"t{number}" for number, box in enumerate(boxes)}
     lines = ["flowchart LR"]
@@ -81,14 +85,17 @@ def _entities(words: str) -> str:
     return "".join(c if c.isalnum() or c in PLAIN else f"#{ord(c)};" for c in words)
 
 
-def plan_text(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
+def plan_text(plan: Drawn, *, statuses: Mapping[str, str] | None = None) -> str:
     """Return *plan* as text, a line for each stage, with what became of each task where it is given.
 
     Returns:
         Text of 200 tasks at most, which says so where there are more.
+
+    Raises:
+        DefinitionError: *plan* is no plan.
     """
     known, left, lines = statuses or {}, BOXES_MAX, list[str]()
-    for number, stage in enumerate(plan.stages, start=1):
+    for number, stage in enumerate(plan_of(plan).stages, start=1):
         shown = [_marked(name, known) for name in stage[: max(0, left)]]
         left -= len(stage)
         if shown:
@@ -103,9 +110,13 @@ def _marked(name: str, statuses: Mapping[str, str]) -> str:
     return f"{label} ({statuses[name]})" if name in statuses else label
 
 
-def plan_dot(plan: Plan) -> str:
-    """Return *plan* as a directed graph in Graphviz's DOT."""
-    picture = pictured(plan)
+def plan_dot(plan: Drawn) -> str:
+    """Return *plan* as a directed graph in Graphviz's DOT.
+
+    Raises:
+        DefinitionError: *plan* is no plan.
+    """
+    picture = pictured(plan_of(plan))
     lines = ["digraph {", f"  label={_quoted(picture.title)}", "  rankdir=LR"]
     lines += [f"  {_quoted(box.name)} [{_looks(box)}]" for box in picture.boxes]
     for arrow in picture.arrows:

@@ -9,12 +9,14 @@ from xml.etree import ElementTree as ET
 from pyflow.errors import JournalError
 from pyflow.frozen import frozen, replace
 from pyflow.record import events as ev
+from pyflow.record.told import trail_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pyflow.record.audit import AuditTrail
     from pyflow.record.codec import Record
+    from pyflow.record.told import Told
 
 __all__ = ["CLOSING", "OPENING", "junit", "suite_of"]
 
@@ -44,17 +46,21 @@ class Case:
 PASSED = Case("", "")
 
 
-def junit(trail: AuditTrail) -> str:
+def junit(run: Told) -> str:
     """Return a run as JUnit's XML, with the characters that XML does not have left out.
 
     A task that failed is a failure; an undo or a finalizer that failed, or a
     task of which nobody knows whether it took effect, is an error; what was
     not needed, blocked or cancelled is skipped.
 
+    Args:
+        run: A result or a simulation, or a trail, such as ``engine.trail(run_id)``.
+
     Raises:
+        DefinitionError: *run* is no run.
         JournalError: The trail does not begin with the run's first record.
     """
-    return OPENING + suite_of(trail) + CLOSING
+    return OPENING + suite_of(trail_of(run)) + CLOSING
 
 
 def suite_of(trail: AuditTrail) -> str:

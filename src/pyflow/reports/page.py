@@ -6,23 +6,26 @@ from base64 import b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from pyflow.record.told import trail_of
 from pyflow.reports.account import account_of
 from pyflow.reports.drawing import STYLE
+from pyflow.reports.drawn import plan_of
 from pyflow.reports.markup import Markup, said, tag
 from pyflow.reports.page_style import PAGE_STYLE
 from pyflow.reports.sections import heading, sections
 from pyflow.version import __version__
 
 if TYPE_CHECKING:
-    from pyflow.define.plan import Plan
     from pyflow.record.audit import AuditTrail
+    from pyflow.record.told import Told
+    from pyflow.reports.drawn import Drawn
 
 __all__ = ["WHOLE_STYLE", "html"]
 
 WHOLE_STYLE = f":root {{ color-scheme: light dark; }}\n{PAGE_STYLE}\n{STYLE}"
 
 
-def html(trail: AuditTrail, *, plan: Plan | None = None) -> str:
+def html(run: Told, *, plan: Drawn | None = None) -> str:
     """Return a run as one self-contained page of HTML.
 
     What is in it: how the run ended or stands, where, by whom; what failed
@@ -37,17 +40,25 @@ def html(trail: AuditTrail, *, plan: Plan | None = None) -> str:
     choice of light or dark, and can be printed.
 
     Args:
-        trail: ``result.audit_trail``, ``engine.trail(run_id)`` and the like; a
-            run that goes on is told as far as it has got.
-        plan: What ran, from ``workflow.check()``, to be drawn. Without it
-            there is no drawing, because records hold no dependencies.
+        run: A result or a simulation, or a trail, such as ``engine.trail(run_id)``;
+            a run that goes on is told as far as it has got.
+        plan: What ran, a workflow or ``workflow.check()``, to be drawn. Without
+            it there is no drawing, because records hold no dependencies.
 
     Returns:
         A document in UTF-8. Of more than 5,000 records it shows the opening
         and the closing ones, and says so.
+
+    Raises:
+        DefinitionError: *run* is no run, or *plan* no plan.
     """
+    trail = trail_of(run)
     account = account_of(trail)
-    parts = [heading(account), *sections(trail, account, plan), _foot(trail)]
+    parts = [
+        heading(account),
+        *sections(trail, account, None if plan is None else plan_of(plan)),
+        _foot(trail),
+    ]
     body = tag("body", tag("div", *parts, style="sheet"), style="pyflow report")
     return f'<!DOCTYPE html>\n<html lang="en">\n{_head(_title(trail))}\n{body}\n</html>\n'
 

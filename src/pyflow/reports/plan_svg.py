@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyflow.reports.drawing import SMALL, TEXT, document, text, width_of
+from pyflow.reports.drawn import plan_of
 from pyflow.reports.layout import laid_out
 from pyflow.reports.looks import look_of, words_of
 from pyflow.reports.picture import pictured
@@ -15,7 +16,7 @@ from pyflow.reports.picture import pictured
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pyflow.define.plan import Plan
+    from pyflow.reports.drawn import Drawn
     from pyflow.reports.layout import Place, Point
     from pyflow.reports.picture import Arrow, Box
 
@@ -31,7 +32,7 @@ FAN = 12
 TRUNK = 16.0
 
 
-def plan_svg(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
+def plan_svg(plan: Drawn, *, statuses: Mapping[str, str] | None = None) -> str:
     """Return *plan* as SVG: a box for each task, from left to right.
 
     A box names the task, its condition, its join unless it is the usual one,
@@ -41,10 +42,13 @@ def plan_svg(plan: Plan, *, statuses: Mapping[str, str] | None = None) -> str:
     fetched, and there is no script.
 
     Args:
-        plan: From ``workflow.check()``.
+        plan: A workflow, or ``workflow.check()``.
         statuses: What became of each task, which is then shown in words and in colour.
+
+    Raises:
+        DefinitionError: *plan* is no plan.
     """
-    picture, known = pictured(plan), statuses or {}
+    picture, known = pictured(plan_of(plan)), statuses or {}
     sizes = {box.name: _size(box, known.get(box.name)) for box in picture.boxes}
     ends = [(arrow.source, arrow.target) for arrow in picture.arrows]
     layout = laid_out(sizes, ends, picture.layers)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pyflow.ci.reporting import CIReport
-    from pyflow.define.plan import Plan
+    from pyflow.reports.drawn import Drawn
     from pyflow.run.result import Result
 
 __all__ = ["summary", "tell"]
@@ -35,7 +35,7 @@ EXPLAINED = ("skipped", "blocked", "cancelled", "interrupted")
 """What a task became for a reason that is worth a place in the table."""
 
 
-def summary(result: Result, *, plan: Plan | None = None) -> str:
+def summary(result: Result, *, plan: Drawn | None = None) -> str:
     """Return what came of a run as Markdown.
 
     What is in it: how it ended, where, why; the anchor of its record, for
@@ -46,7 +46,7 @@ def summary(result: Result, *, plan: Plan | None = None) -> str:
 
     Args:
         result: From ``engine.execute`` and the like.
-        plan: From ``workflow.check()``.
+        plan: The workflow, or ``workflow.check()``.
     """
     where = f" to {_md(result.environment.name)}" if result.environment is not None else ""
     words = result.status.replace("_", " ")
@@ -66,7 +66,7 @@ def summary(result: Result, *, plan: Plan | None = None) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def tell(report: CIReport, result: Result, *, plan: Plan | None = None) -> None:
+def tell(report: CIReport, result: Result, *, plan: Drawn | None = None) -> None:
     """Tell a CI system what came of a run: a summary, an error for what failed, and outputs.
 
     The outputs are ``run_id`` and ``status``.
@@ -74,7 +74,7 @@ def tell(report: CIReport, result: Result, *, plan: Plan | None = None) -> None:
     Args:
         report: From ``pyflow.ci.report()``.
         result: From ``engine.execute`` and the like.
-        plan: From ``workflow.check()``.
+        plan: The workflow, or ``workflow.check()``.
     """
     report.summary(summary(result, plan=plan))
     if result.error is not None:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pyflow.record.rendering import columns_of, fitted
+from pyflow.record.told import trail_of
 from pyflow.reports.drawing import SMALL, TEXT, document, text, width_of
 from pyflow.reports.happenings import rows_of
 from pyflow.spans import worded
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyflow.record.audit import AuditTrail
+    from pyflow.record.told import Told
     from pyflow.reports.happenings import Row
 
 __all__ = ["timeline", "timeline_svg"]
@@ -42,13 +44,20 @@ LEGEND = (
 BLOCKS = {"ok": "█", "bad": "x", "undo": "◄", "wait": "░", "open": "▒"}
 
 
-def timeline_svg(trail: AuditTrail) -> str:
+def timeline_svg(run: Told) -> str:
     """Return a run as SVG: a row for each task, a bar for each attempt, undo or question.
 
     It is drawn from the records alone, so it shows a run of long ago, or one
     that goes on, as well as one that has just ended. Names are escaped,
     nothing is fetched, and there is no script.
+
+    Args:
+        run: A result or a simulation, or a trail, such as ``engine.trail(run_id)``.
+
+    Raises:
+        DefinitionError: *run* is no run.
     """
+    trail = trail_of(run)
     rows, whole_s = rows_of(trail), _length_s(trail)
     title = _title(trail, whole_s)
     labels = [fitted(row.name, NAME_COLUMNS_MAX) for row in rows]
@@ -66,12 +75,20 @@ def timeline_svg(trail: AuditTrail) -> str:
     return document(title, width, bottom + MARGIN + AXIS, parts)
 
 
-def timeline(trail: AuditTrail, *, columns: int = 100) -> str:
+def timeline(run: Told, *, columns: int = 100) -> str:
     """Return a run as text: a row for each task, in *columns* columns or a little more.
 
     A bar of ``█`` worked, of ``x`` failed, of ``◄`` took back, of ``░`` waited
     for people, and one of ``▒`` has no end in the records.
+
+    Args:
+        run: A result or a simulation, or a trail, such as ``engine.trail(run_id)``.
+        columns: How wide it is.
+
+    Raises:
+        DefinitionError: *run* is no run.
     """
+    trail = trail_of(run)
     rows, whole_s = rows_of(trail), _length_s(trail)
     labels = [fitted(row.name, NAME_COLUMNS_MAX) for row in rows]
     wide = max(map(columns_of, labels), default=0)
