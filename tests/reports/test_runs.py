@@ -99,6 +99,19 @@ class TestTimeline:
         assert timeline(part).splitlines()[0].startswith("shop: not ended after ")
         assert "▒" in timeline(part).splitlines()[-1]
 
+    def test_cut_short(self) -> None:
+        """What was stopped because something else failed has not failed itself."""
+        workflow = Workflow("w")
+        workflow.add_task("fails", do)
+        workflow.add_task("bakes", do)
+        fakes = {"fails": failing(OSError("gone"), 10), "bakes": takes("1h")}
+
+        trail = simulate(workflow, fakes=fakes).audit_trail
+
+        drawn = dict(row.split(None, 1) for row in timeline(trail).splitlines()[1:])
+        assert set(drawn["fails"]) == {"x"}
+        assert set(drawn["bakes"]) == {"/"}
+
     def test_nothing(self) -> None:
         """An empty trail is one."""
         assert timeline(AuditTrail(())) == "an empty audit trail"

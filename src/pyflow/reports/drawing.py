@@ -43,6 +43,7 @@ STYLE = """
 .pyflow .stripe { fill: #f6f8fb; }
 .pyflow .ok { fill: #4d8a5f; }
 .pyflow .bad { fill: #b3261e; }
+.pyflow .cut { fill: #d3875c; }
 .pyflow .undo { fill: #7a52a5; }
 .pyflow .wait { fill: #c9a648; }
 .pyflow .open { fill: #8393a7; }
@@ -65,6 +66,7 @@ STYLE = """
   .pyflow .grid { stroke: #2b3441; }
   .pyflow .stripe { fill: #191f28; }
   .pyflow .bad { fill: #e5645c; }
+  .pyflow .cut { fill: #b06a43; }
   .pyflow .undo { fill: #a47fd0; }
 }
 """.strip()

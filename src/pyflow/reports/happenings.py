@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bar", "Look", "Row", "rows_of"]
 
-Look: TypeAlias = Literal["ok", "bad", "undo", "wait", "open"]
-"""Whether it worked, failed, took something back, waited for people, or never came to an end."""
+Look: TypeAlias = Literal["ok", "bad", "cut", "undo", "wait", "open"]
+"""Whether it worked, failed, was cut short, took something back, waited for people, or never came to an end."""
 
 
 @frozen
@@ -55,22 +55,22 @@ OPENS: dict[type[ev.Event], tuple[str, Look]] = {
 }
 """What begins a bar, what it is called, and how it looks if nothing goes wrong."""
 
-CLOSES: dict[type[ev.Event], bool] = {
-    ev.TaskSucceeded: True,
-    ev.AttemptFailed: False,
-    ev.TaskInterrupted: False,
-    ev.TaskCancelled: False,
-    ev.TaskFailed: False,
-    ev.RepairSucceeded: True,
-    ev.RepairFailed: False,
-    ev.ApprovalAnswered: True,
-    ev.UndoSucceeded: True,
-    ev.UndoAttemptFailed: False,
-    ev.UndoFailed: False,
-    ev.FinalizerSucceeded: True,
-    ev.FinalizerFailed: False,
+CLOSES: dict[type[ev.Event], Look | None] = {
+    ev.TaskSucceeded: None,
+    ev.AttemptFailed: "bad",
+    ev.TaskInterrupted: "cut",
+    ev.TaskCancelled: "cut",
+    ev.TaskFailed: "bad",
+    ev.RepairSucceeded: None,
+    ev.RepairFailed: "bad",
+    ev.ApprovalAnswered: None,
+    ev.UndoSucceeded: None,
+    ev.UndoAttemptFailed: "bad",
+    ev.UndoFailed: "bad",
+    ev.FinalizerSucceeded: None,
+    ev.FinalizerFailed: "bad",
 }
-"""What ends a bar, and whether that is well."""
+"""What ends a bar, and how it looks then, unless as it did."""
 
 
 class _Drawer:
@@ -98,7 +98,7 @@ class _Drawer:
                 under_way.append(bar)
         elif type(event) in CLOSES and self._open.get(name):
             bar = self._open[name].pop()
-            self._end(name, bar, at_s, bar.look if CLOSES[type(event)] else "bad")
+            self._end(name, bar, at_s, CLOSES[type(event)] or bar.look)
         elif type(event) in CLOSES and isinstance(event, ev.TaskFailed):
             self._bars.setdefault(name, [])
 

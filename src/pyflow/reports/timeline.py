@@ -37,11 +37,12 @@ DAY_S = 86_400.0
 LEGEND = (
     ("ok", "worked"),
     ("bad", "failed"),
+    ("cut", "was cut short"),
     ("undo", "took back"),
     ("wait", "waited for people"),
     ("open", "has no end"),
 )
-BLOCKS = {"ok": "█", "bad": "x", "undo": "◄", "wait": "░", "open": "▒"}
+BLOCKS = {"ok": "█", "bad": "x", "cut": "/", "undo": "◄", "wait": "░", "open": "▒"}
 
 
 def timeline_svg(run: Told) -> str:
@@ -78,8 +79,8 @@ def timeline_svg(run: Told) -> str:
 def timeline(run: Told, *, columns: int = 100) -> str:
     """Return a run as text: a row for each task, in *columns* columns or a little more.
 
-    A bar of ``█`` worked, of ``x`` failed, of ``◄`` took back, of ``░`` waited
-    for people, and one of ``▒`` has no end in the records.
+    A bar of ``█`` worked, of ``x`` failed, of ``/`` was cut short, of ``◄`` took
+    back, of ``░`` waited for people, and one of ``▒`` has no end in the records.
 
     Args:
         run: A result or a simulation, or a trail, such as ``engine.trail(run_id)``.
