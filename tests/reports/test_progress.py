@@ -126,6 +126,16 @@ class TestPlain:
         assert [line for line in lines if "  build" in line] == []
 
 
+def seen(stream: Terminal) -> list[str]:
+    """Return what is to be seen on a terminal in the end, line by line."""
+    screen = [""]
+    for frame in stream.getvalue().split("\r\033[K"):
+        first, *others = frame.split("\n")
+        screen[-1] = first
+        screen += others
+    return screen
+
+
 @pytest.fixture
 def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ``rich`` not be there."""
@@ -180,6 +190,35 @@ class TestLiveLine:
         display.show({})
 
         assert ticked
+
+    def test_what_is_printed_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What tasks print is above the line that moves, whole, and nothing of it is lost."""
+        stream = Terminal()
+        monkeypatch.setattr(sys, "stdout", stream)
+        display = LiveLine(Painter(stream, colours=False), clock=Still())
+
+        display.show({"r1": Outline("r1", status="running")})
+        for text in ("pulling ", "the image\n", "half a line"):
+            sys.stdout.write(text)
+        display.show({})
+        sys.stdout.write("afterwards\n")
+
+        assert seen(stream) == ["pulling the image", "half a line", "afterwards", ""]
+        assert sys.stdout is stream
+
+    def test_what_is_printed_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stream that is no terminal is left alone, and so is one that a task has put there."""
+        plain, other = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "stdout", plain)
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        display = LiveLine(Painter(Terminal(), colours=False), clock=Still())
+
+        display.show({"r1": Outline("r1", status="running")})
+        assert sys.stdout is plain
+        monkeypatch.setattr(sys, "stderr", other)
+        display.show({})
+
+        assert sys.stderr is other
 
     def test_shows_nothing_where_nothing_is(self) -> None:
         """Without a run there is no line."""

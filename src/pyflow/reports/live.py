@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TextIO
 
 from pyflow.record.rendering import columns_of, fitted
+from pyflow.reports.above import Prints
 from pyflow.reports.looks import words_of
 from pyflow.run.states import TASK_SETTLED
 from pyflow.spans import worded
@@ -64,7 +65,10 @@ class Painter:
 
 
 class LiveLine:
-    """One line that says how far the run is that moved last, and what is under way in it."""
+    """One line that says how far the run is that moved last, and what is under way in it.
+
+    What the process prints meanwhile appears above it.
+    """
 
     is_live = True
 
@@ -72,9 +76,10 @@ class LiveLine:
         self._painter = painter
         self._clock = clock
         self._tick_s = tick_s
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._runs: Mapping[str, Outline] = {}
         self._idle: threading.Event | None = None
+        self._prints = Prints(self._print)
 
     def line(self, text: str, *, look: str = "") -> None:
         """Show *text* for good, above the line that moves."""
@@ -89,6 +94,7 @@ class LiveLine:
                 return
             self._painter.write(f"\r\033[K{self._now()}")
             if was_idle:
+                self._prints.take()
                 self._idle = threading.Event()
                 name = "pyflow-progress"
                 threading.Thread(
@@ -96,6 +102,15 @@ class LiveLine:
                 ).start()
             elif not runs and self._idle is not None:
                 self._idle.set()
+                self._prints.give_back()
+
+    def _print(self, stream: TextIO, text: str) -> None:
+        """Have *stream* show *text*, whole lines that something else has printed, above the line."""
+        with self._guard:
+            self._painter.write("\r\033[K")
+            stream.write(text)
+            stream.flush()
+            self._painter.write(self._now())
 
     def _tick(self, idle: threading.Event) -> None:
         """Let the time go on until nothing is under way."""
