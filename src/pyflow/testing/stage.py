@@ -58,12 +58,14 @@ class StagedCall:
         "_counts",
         "answer",
         "attempt",
+        "awaited",
         "heard",
         "label",
         "name",
         "outcome",
         "role",
         "task",
+        "troubles",
     )
 
     def __init__(self, call: Call, number: int) -> None:
@@ -75,6 +77,8 @@ class StagedCall:
         self.outcome: Literal["under way", "returned", "raised"] = "under way"
         self.answer: object = None  # of a when= and an on_interrupt=, what it returned
         self.heard: list[object] = []  # what the world has answered it so far
+        self.troubles: list[tuple[int, str]] = []  # what came in the place of an answer, and when
+        self.awaited = 0  # answers that take their time, or never come
         self._counts: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -89,6 +93,14 @@ class StagedCall:
     def progress(self) -> object:
         """Return how far the call has got: what it did, and what it was answered."""
         return self.label, tuple(self._counts.items()), tuple(map(repr, self.heard))
+
+    def refuse(self, error: BaseException) -> None:
+        """Note that *error* came to it in the place of an answer."""
+        self.troubles.append((len(self.heard), type(error).__name__))
+
+    def unanswered(self) -> object:
+        """Return what tells who waits for an answer from who has been refused one, and waits to ask again."""
+        return self.awaited, tuple(self.troubles)
 
     def point(self, op: str) -> str:
         """Return the name of the point at which this call does *op*."""
@@ -287,10 +299,17 @@ ORIGINAL = Act(does=True)
 
 
 async def take_time(delay_s: float) -> None:
-    """Wait *delay_s* of virtual time; for ever if it is infinite."""
-    # For ever as well: the loop holds the timer, and with it who waits. Of a bare future nobody
-    # else holds anything, and the garbage collector would end the wait at any time.
-    await asyncio.sleep(delay_s)
+    """Have the present call wait *delay_s* of virtual time; for ever if it is infinite."""
+    call = CURRENT.get()
+    if call is not None:
+        call.awaited += 1
+    try:
+        # For ever as well: the loop holds the timer, and with it who waits. Of a bare future nobody
+        # else holds anything, and the garbage collector would end the wait at any time.
+        await asyncio.sleep(delay_s)
+    finally:
+        if call is not None:
+            call.awaited -= 1
 
 
 def _names(plan: Plan) -> Iterator[str]:

@@ -93,6 +93,7 @@ class Scout:
         self.is_dead = False
         self.was_pruned = False
         self.fingerprint: Callable[[], object] = lambda: None
+        self.unanswered: Callable[[], object] = lambda: None
         self._passed: dict[str, tuple[FaultKind, ...]] = {}  # on the way to the last fault
         self._kinds = kinds
         self._is_known = is_known
@@ -109,19 +110,23 @@ class Scout:
             raise EngineDied(point)
         if self.left:
             return self._scripted(point, kinds)
-        if point.startswith("after") and self._is_old():
+        if point.startswith("after") and self._is_old(self.fingerprint()):
             self.was_pruned = self.is_dead = True
             raise EngineDied(point)
         self._offer(point, kinds)
         return None
 
     def between(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
-        """Return what an operator does while everything waits."""
+        """Return what an operator does while everything waits; the run may be given up there, too."""
         if self.is_dead:
             return None
         if self.left:
             return self._scripted(point, kinds)
-        mark = hash(("wait", self.fingerprint()))
+        present = self.fingerprint()
+        if self._is_old(("all wait", present, self.unanswered())):
+            self.was_pruned = self.is_dead = True
+            return None
+        mark = hash(("wait", present))
         if mark not in self._mine:
             self._mine.add(mark)
             self._offer(point, kinds)
@@ -144,10 +149,10 @@ class Scout:
         self._passed[point] = kinds
         return self.left.pop(point) if self.left.get(point) in kinds else None
 
-    def _is_old(self) -> bool:
+    def _is_old(self, present: object) -> bool:
         if self._is_known is None:
             return False
-        mark = hash(self.fingerprint())
+        mark = hash(present)
         if mark in self._mine:
             return False
         self._mine.add(mark)
@@ -288,6 +293,7 @@ class Trial:
         self._before: Mapping[str, Any] = {}
         self._loop: VirtualLoop
         scout.fingerprint = self._fingerprint
+        scout.unanswered = self._unanswered
 
     @property
     def ended(self) -> str | None:
@@ -499,7 +505,9 @@ class Trial:
         now = self._loop.time()
         point = f"in the wait from {now:.3f} s until {when:.3f} s"
         kind = self.scout.between(point, self._askable())
-        if kind is not None:
+        if self.scout.was_pruned:
+            self._end(self._run.status)
+        elif kind is not None:
             self._asking += 1
             self._loop.call_at(now + (when - now) / 2, self._put, kind)
 
@@ -568,6 +576,14 @@ class Trial:
         run = (state.status, state.intent, state.paused, self._asking, asked)
         remembered = remembered_by(state, recorder)
         return run, recorder.is_fresh, calls, touched, remembered, self._world.fingerprint()
+
+    def _unanswered(self) -> object:
+        """Return what each call that is under way asked for and was not answered.
+
+        A wait shows no more of a call than what it did and heard. Whoever goes
+        on to its next record has shown which of two waits it was in.
+        """
+        return tuple(c.unanswered() for c in self._stage.calls if c.outcome == "under way")
 
     def _touched(self, state: RunState) -> object:
         """Return what was changed and by whom, but for what has been taken back and is as before."""
