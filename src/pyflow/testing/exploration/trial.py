@@ -93,7 +93,6 @@ class Scout:
         self.is_dead = False
         self.was_pruned = False
         self.fingerprint: Callable[[], object] = lambda: None
-        self.unanswered: Callable[[], object] = lambda: None
         self._passed: dict[str, tuple[FaultKind, ...]] = {}  # on the way to the last fault
         self._kinds = kinds
         self._is_known = is_known
@@ -122,14 +121,15 @@ class Scout:
             return None
         if self.left:
             return self._scripted(point, kinds)
-        present = self.fingerprint()
-        if self._is_old(("all wait", present, self.unanswered())):
+        present = "wait", self.fingerprint()
+        mark = hash(present)
+        if mark in self._mine:
+            return None
+        if self._is_old(present):
             self.was_pruned = self.is_dead = True
             return None
-        mark = hash(("wait", present))
-        if mark not in self._mine:
-            self._mine.add(mark)
-            self._offer(point, kinds)
+        self._mine.add(mark)
+        self._offer(point, kinds)
         return None
 
     def check_used(self) -> None:
@@ -293,7 +293,6 @@ class Trial:
         self._before: Mapping[str, Any] = {}
         self._loop: VirtualLoop
         scout.fingerprint = self._fingerprint
-        scout.unanswered = self._unanswered
 
     @property
     def ended(self) -> str | None:
@@ -576,14 +575,6 @@ class Trial:
         run = (state.status, state.intent, state.paused, self._asking, asked)
         remembered = remembered_by(state, recorder)
         return run, recorder.is_fresh, calls, touched, remembered, self._world.fingerprint()
-
-    def _unanswered(self) -> object:
-        """Return what each call that is under way asked for and was not answered.
-
-        A wait shows no more of a call than what it did and heard. Whoever goes
-        on to its next record has shown which of two waits it was in.
-        """
-        return tuple(c.unanswered() for c in self._stage.calls if c.outcome == "under way")
 
     def _touched(self, state: RunState) -> object:
         """Return what was changed and by whom, but for what has been taken back and is as before."""

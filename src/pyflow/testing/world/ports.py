@@ -105,10 +105,10 @@ class Port:
             value = await self._answer(op, do, twisted)
         except BaseException as error:
             if call is not None:
-                call.refuse(error)
+                call.hear(type(error))
             raise
         if call is not None and twisted is not None:
-            call.heard.append(value)
+            call.hear(value)
         return value
 
     async def _answer(self, op: str, do: Callable[[], T], twisted: Callable[[Act], T] | None) -> T:

@@ -354,7 +354,7 @@ class World:
         if act is not None and act.error is not None:
             call: StagedCall | None = CURRENT.get()
             if call is not None:
-                call.refuse(act.error)
+                call.hear(type(act.error))
             raise act.error
 
     def _put_schema(self, version: int) -> None:
