@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyflow.errors import DefinitionError, PollTimeout, ProbeError
-from pyflow.polling import Polled, look, poll, probe_problem
+from pyflow.polling import LOOK, Look, Polled, look, poll, probe_problem
 from pyflow.protocols import Reading
 from pyflow.spans import Backoff
 from pyflow.testing.loop import run_virtual
@@ -325,3 +325,28 @@ class TestProbeProblem:
         assert "lacks" in str(probe_problem(7))
         assert "Script(...)" in str(probe_problem(Script))
         assert "without .read()" in str(probe_problem(Script("healthy").read()))
+
+
+class TestLooks:
+    def test_each_is_one(self) -> None:
+        """A probe is read within a look of its own, and looks tell which poll they belong to."""
+        seen: list[Look | None] = []
+
+        class Noting:
+            async def read(self) -> Reading:
+                seen.append(LOOK.get())
+                return Reading("healthy" if len(seen) % 2 == 0 else "unhealthy")
+
+        async def main() -> None:
+            for _ in range(2):
+                await poll(Noting(), backoff="1s")
+                seen.append(LOOK.get())
+
+        run_virtual(main())
+
+        one, two, after, other, *_ = seen
+        assert one is not None
+        assert two is not None
+        assert other is not None
+        assert (after, one is two, one.first is two.first) == (None, False, True)
+        assert other.first is not one.first

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import json
 import random
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -19,7 +20,7 @@ from pyflow.errors import DefinitionError, PollTimeout, ProbeError, shown
 from pyflow.protocols import Health, Probe, Reading
 from pyflow.spans import Backoff, Span, seconds
 
-__all__ = ["OnUnknown", "Polled", "look", "poll", "probe_problem"]
+__all__ = ["LOOK", "Look", "OnUnknown", "Polled", "look", "poll", "probe_problem"]
 
 OnUnknown: TypeAlias = Literal["wait", "fail", "proceed"]
 """What a reading of `unknown` does to a poll."""
@@ -31,6 +32,20 @@ HEALTHS = get_args(Health)
 ON_UNKNOWN = get_args(OnUnknown)
 FLAT = frozenset({str, int, bool, type(None)})
 as_json = json.JSONEncoder(allow_nan=False).encode
+
+
+class Look:
+    """One look of a poll. The next one begins anew: a poll goes by its last reading, and no other."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, first: Look | None) -> None:
+        """Make a look of the same poll as *first*, or the first of another."""
+        self.first = first or self
+
+
+LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
+"""The look that the present code is part of; for simulations, which tell states apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +107,11 @@ async def poll(
     deadline = start + timeout_s
     calls, last = 0, False
     reading: Reading | None = None
+    first: Look | None = None
     while True:
         asked = now()
-        reading = await _look_until(probe, deadline, before=reading)
+        this = Look(first)
+        reading, first = await _look_until(probe, deadline, this, before=reading), this.first
         calls, took_s, left_s = calls + 1, now() - asked, deadline - now()
         unknown = reading.health == "unknown"
         if reading.health == until or (unknown and on_unknown == "proceed"):
@@ -166,8 +183,12 @@ def _is_flat(evidence: object) -> bool:
     return all(type(key) is str and type(value) in FLAT for key, value in items)
 
 
-async def _look_until(probe: Probe, deadline: float, *, before: Reading | None) -> Reading:
+async def _look_until(
+    probe: Probe, deadline: float, this: Look, *, before: Reading | None
+) -> Reading:
     """Look once; a look that is cut tells nothing, so its evidence holds what was seen *before*."""
+    around = LOOK.get()
+    LOOK.set(this)
     try:
         async with asyncio.timeout_at(deadline):
             return await look(probe)
@@ -176,6 +197,8 @@ async def _look_until(probe: Probe, deadline: float, *, before: Reading | None) 
         if before is not None:
             evidence["before"] = {"health": before.health, **before.evidence}
         return Reading("unknown", evidence)
+    finally:
+        LOOK.set(around)
 
 
 def _problems(probe: object, *, until: object, on_unknown: object, rng: object) -> list[str]:

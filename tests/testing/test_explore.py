@@ -17,6 +17,7 @@ import pytest
 import pyflow
 from pyflow import AsyncContext, Context, Environment, RecoveryContext, Workflow
 from pyflow.errors import DefinitionError, LockError
+from pyflow.probes import Callable as Asking
 from pyflow.testing import (
     Counterexample,
     Exploration,
@@ -791,6 +792,90 @@ class TestPruning:
         report = explore(make, world=world, faults=1, kinds=["flipped"], invariants=[never_odd])
 
         assert script(report) == ["deploy#1 probe.read#2: flipped"]
+
+    @pytest.mark.parametrize("beside", [True, False])
+    def test_no_answer(self, *, beside: bool) -> None:
+        """A call that was refused an answer is not one that waited for it in vain, nor one that still does."""
+        world = shop()
+
+        def make() -> Workflow:
+            async def deploy(ctx: AsyncContext) -> None:
+                late = False
+                try:
+                    async with asyncio.timeout(10):
+                        await world.platform.observe("shop")
+                except TimeoutError:
+                    late = True
+                except SimulatedFault:
+                    pass
+                await ctx.sleep("1m")
+                world.config["mode"] = "odd" if late else "new"
+
+            async def tick(ctx: AsyncContext) -> None:
+                await ctx.sleep("30s")
+
+            workflow = switch(world, deploy, timeout="1h")
+            if beside:
+                workflow.add_task("tick", tick, timeout="1h")
+            return workflow
+
+        def never_odd(run: Explored) -> bool:
+            return run.after.get("config mode") != "odd"
+
+        report = explore(
+            make, world=world, faults=1, kinds=["fails", "hangs"], invariants=[never_odd]
+        )
+
+        assert script(report) == ["deploy#1 platform.observe#1: hangs"]
+
+    def test_waits(self) -> None:
+        """A run is given up while everything waits, if another went on from there."""
+        world = shop()
+        seen: list[str] = []
+
+        def make() -> Workflow:
+            async def deploy(ctx: AsyncContext) -> None:
+                await world.platform.observe("shop")
+                await ctx.sleep("1m")
+                seen.append("went on")
+
+            return switch(world, deploy, timeout="1h")
+
+        report = explore(make, world=world, faults=1, kinds=["stale"])
+
+        assert (report.ok, report.runs, report.pruned) == (True, 2, 1)
+        assert seen == ["went on"]
+
+    def test_polls(self) -> None:
+        """A poll goes by its last look, so a run is given up at the next one after a look that failed."""
+        world = shop()
+
+        def make() -> Workflow:
+            async def is_ready() -> bool:
+                state = await world.platform.observe("shop")
+                return sum(one.ready for one in state.instances) > 4
+
+            async def deploy(ctx: AsyncContext) -> None:
+                await world.platform.scale("shop", "2.0", 2)
+                await ctx.poll(Asking(is_ready), backoff="30s", timeout="1h")
+
+            async def undeploy() -> None:
+                await world.platform.scale("shop", "2.0", 0)
+
+            return switch(world, deploy, undeploy, timeout="2h")
+
+        runs: list[int] = []
+        for startup in ("2m", "4m", "8m"):
+            world.release("shop", "2.0", startup=startup)
+            report = explore(make, world=world, kinds=["fails"])
+            assert report.ok
+            runs.append(report.by_faults[2])
+
+        assert runs == [
+            9,
+            15,
+            25,
+        ]  # with the looks, not with their pairs, as 24, 81 and 256 would be
 
     def test_memory(self) -> None:
         """What functions keep in variables is not seen: pruning takes two such states for one."""

@@ -342,6 +342,15 @@ class Shop:
         """Do nothing."""
 
 
+class Slotted:
+    """Something that can be called, of which nobody can say what it holds."""
+
+    __slots__ = ()
+
+    def __call__(self) -> None:
+        DONE[-1].append("slotted")
+
+
 class Callable1:
     """Something without code of its own that can be called."""
 
@@ -397,11 +406,15 @@ class TestFunctions:
         assert self.outcome(make(1), make(1, level=2)) == (True, ["1 2"])
 
     def test_without_code(self) -> None:
-        """A callable object is alike only to itself, equal or not."""
+        """Callable objects are alike if they are of one class and hold equal values."""
         one = Callable1("one")
 
         assert self.outcome(one, one) == (False, ["one"])
+        assert self.outcome(one, Callable1("one")) == (False, ["one"])
         assert self.outcome(one, Callable1("two")) == (True, ["two"])
+        assert self.outcome(one, type("Other", (Callable1,), {})("one")) == (True, ["one"])
+        assert self.outcome(Slotted(), Slotted()) == (True, ["slotted"])
+        assert self.outcome(Slotted, type("Slotted", (), {})) == (True, [])
         assert self.outcome(one, Shop("a").deploy) == (True, ["a 3"])
 
     def test_lambdas(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import traceback
-from types import TracebackType
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pyflow.errors import CodecError, NeedsDecision, PyflowError, RunStopping, TaskTimeout
@@ -12,6 +14,9 @@ from pyflow.record.events import ErrorInfo
 from pyflow.run.inputs import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, TracebackType
+
     from pyflow.secrets import Redactor
 
 __all__ = ["ChildFailed", "Seen", "failure", "see"]
@@ -106,23 +111,37 @@ def _text(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     """Return where *error* came from, without pyflow's own frames."""
     try:
-        frames = traceback.extract_tb(_outside(error.__traceback__))
-        return "".join(traceback.format_list(frames))
+        steps = list(_outside(error.__traceback__))[-FRAMES_MAX:]
+        return "".join(_step(step.tb_frame.f_code, step.tb_lasti, step.tb_lineno) for step in steps)
     except Exception:  # noqa: BLE001 - a source file may be unreadable
         return ""
 
 
-def _outside(trace: TracebackType | None) -> TracebackType | None:
-    """Return the last of *trace* that is not pyflow's own; what is left out costs no look at its source."""
-    steps: list[TracebackType] = []
+def _outside(trace: TracebackType | None) -> Iterator[TracebackType]:
+    """Yield the steps of *trace* that are not pyflow's own, whose source Python then can find."""
     while trace is not None:
-        if "/pyflow/run/" not in trace.tb_frame.f_code.co_filename.replace("\\", "/"):
-            steps.append(trace)
+        frame = trace.tb_frame
+        if "/pyflow/run/" not in frame.f_code.co_filename.replace("\\", "/"):
+            linecache.lazycache(frame.f_code.co_filename, frame.f_globals)
+            yield trace
         trace = trace.tb_next
-    last: TracebackType | None = None
-    for one in reversed(steps[-FRAMES_MAX:]):
-        last = TracebackType(last, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    return last
+
+
+@lru_cache(maxsize=512)
+def _step(code: CodeType, instruction: int, line: int) -> str:
+    """Return a step of a traceback, as Python shows it, which reads the source to do so."""
+    linecache.checkcache(code.co_filename)
+    positions = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    _, last_line, column, last_column = positions
+    frame = traceback.FrameSummary(
+        code.co_filename,
+        line,
+        code.co_name,
+        end_lineno=last_line,
+        colno=column,
+        end_colno=last_column,
+    )
+    return "".join(traceback.format_list([frame]))
 
 
 def _cut(text: str, size: int, *, keep_end: bool) -> str:

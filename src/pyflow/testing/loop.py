@@ -97,7 +97,8 @@ class VirtualLoop(WorkingLoop):
         self._tasks_made = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.on_jump: Callable[[float], None] | None = None
-        """Called before each jump with the time that the next timer is set for; it may set others."""
+        """Called before each jump with the time that the next timer is set for; it may set others,
+        or have something run before time moves on."""
         super().__init__(start_s=start_s)
         self.set_task_factory(cast("Any", self._make_task))
 
@@ -226,6 +227,8 @@ class VirtualLoop(WorkingLoop):
             raise SimulationDeadlock(self.waiting(), at_s=self._now)
         if self.on_jump is not None:
             self.on_jump(when)
+            if self._ready:
+                return
             when = self._scheduled[0].when()
         self._turns = 0
         self._move_to(when)

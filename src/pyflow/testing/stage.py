@@ -22,6 +22,7 @@ from pyflow.define.wiring import (
     unusable,
 )
 from pyflow.errors import nearest, shown
+from pyflow.polling import LOOK
 from pyflow.run.calls import make_context, not_awaitable
 from pyflow.testing.behaviour import Act, Behaviour
 from pyflow.testing.errors import SimulationError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pyflow.define.plan import Node, Plan
     from pyflow.define.task import Function, Task
     from pyflow.errors import Problem
+    from pyflow.polling import Look
     from pyflow.run.context import AsyncContext, Call, Context
     from pyflow.testing.strands import SimulatedExecutor
 
@@ -58,12 +60,13 @@ class StagedCall:
         "_counts",
         "answer",
         "attempt",
-        "heard",
+        "awaited",
         "label",
         "name",
         "outcome",
         "role",
         "task",
+        "told",
     )
 
     def __init__(self, call: Call, number: int) -> None:
@@ -74,7 +77,8 @@ class StagedCall:
         self.label = f"{self.name}#{number}"
         self.outcome: Literal["under way", "returned", "raised"] = "under way"
         self.answer: object = None  # of a when= and an on_interrupt=, what it returned
-        self.heard: list[object] = []  # what the world has answered it so far
+        self.told: list[tuple[Look | None, object]] = []  # the answers so far, and why none came
+        self.awaited = 0  # answers that take their time, or never come
         self._counts: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -87,13 +91,27 @@ class StagedCall:
         self.outcome = "returned" if kind is None else "raised"
 
     def progress(self) -> object:
-        """Return how far the call has got: what it did, and what it was answered."""
-        return self.label, tuple(self._counts.items()), tuple(map(repr, self.heard))
+        """Return how far the call has got: what it did, what it was answered, and what it waits for."""
+        told = tuple(repr(what) for _, what in self.told)
+        return self.label, tuple(self._counts.items()), told, self.awaited
+
+    def hear(self, answer: object) -> None:
+        """Note what it was answered, and forget what an earlier look of the same poll was."""
+        look = LOOK.get()
+        if look is not None:
+            while self.told and _is_before(self.told[-1][0], look):
+                self.told.pop()
+        self.told.append((look, answer))
 
     def point(self, op: str) -> str:
         """Return the name of the point at which this call does *op*."""
         count = self._counts[op] = self._counts.get(op, 0) + 1
         return f"{self.label} {op}#{count}"
+
+
+def _is_before(one: Look | None, look: Look) -> bool:
+    """Return whether *one* is an earlier look of the poll that *look* belongs to."""
+    return one is not None and one is not look and one.first is look.first
 
 
 CURRENT: contextvars.ContextVar[StagedCall | None] = contextvars.ContextVar("call", default=None)
@@ -287,10 +305,17 @@ ORIGINAL = Act(does=True)
 
 
 async def take_time(delay_s: float) -> None:
-    """Wait *delay_s* of virtual time; for ever if it is infinite."""
-    # For ever as well: the loop holds the timer, and with it who waits. Of a bare future nobody
-    # else holds anything, and the garbage collector would end the wait at any time.
-    await asyncio.sleep(delay_s)
+    """Have the present call wait *delay_s* of virtual time; for ever if it is infinite."""
+    call = CURRENT.get()
+    if call is not None:
+        call.awaited += 1
+    try:
+        # For ever as well: the loop holds the timer, and with it who waits. Of a bare future nobody
+        # else holds anything, and the garbage collector would end the wait at any time.
+        await asyncio.sleep(delay_s)
+    finally:
+        if call is not None:
+            call.awaited -= 1
 
 
 def _names(plan: Plan) -> Iterator[str]:

@@ -92,10 +92,11 @@ def explore(
     the next, or draws at random, is refused as soon as that shows.
 
     Pruning takes two states for the same if tasks, calls under way, records
-    and world are, whatever the time; switch it off where behaviour depends on
+    and world are, whatever the time; of a call under way it knows what it was
+    answered, of a poll the last look. Switch it off where behaviour depends on
     the hour, where a function keeps in a variable what it was told and another
-    acts on that (an output would be seen), or where an invariant looks at the
-    whole history of a run.
+    acts on that (an output would be seen), or a probe until its next look, or
+    where an invariant looks at the whole history of a run.
 
     Args:
         factory: Returns the workflow, a new one at each call, with functions

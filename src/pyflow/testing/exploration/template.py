@@ -166,9 +166,17 @@ def _same_code(one: Any, other: Any) -> bool:
     if _is_partial(one) and _is_partial(other):
         return _fixed(one) == _fixed(other) and _same_code(one.func, other.func)
     code = getattr(one, "__code__", None)
-    if code is None or code is not getattr(other, "__code__", None):
+    if code is None:
+        return _same_object(one, other)
+    return code is getattr(other, "__code__", None) and _defaults(one) == _defaults(other)
+
+
+def _same_object(one: Any, other: Any) -> bool:
+    """Return whether two callable objects hold equal values, so that a plan holds the same of them."""
+    if type(one) is not type(other) or isinstance(one, type):
         return False
-    return _defaults(one) == _defaults(other)
+    held: dict[str, Any] | None = getattr(one, "__dict__", None)
+    return held is not None and held == other.__dict__
 
 
 def _is_partial(fn: object) -> bool:

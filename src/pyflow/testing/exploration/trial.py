@@ -109,22 +109,27 @@ class Scout:
             raise EngineDied(point)
         if self.left:
             return self._scripted(point, kinds)
-        if point.startswith("after") and self._is_old():
+        if point.startswith("after") and self._is_old(self.fingerprint()):
             self.was_pruned = self.is_dead = True
             raise EngineDied(point)
         self._offer(point, kinds)
         return None
 
     def between(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
-        """Return what an operator does while everything waits."""
+        """Return what an operator does while everything waits; the run may be given up there, too."""
         if self.is_dead:
             return None
         if self.left:
             return self._scripted(point, kinds)
-        mark = hash(("wait", self.fingerprint()))
-        if mark not in self._mine:
-            self._mine.add(mark)
-            self._offer(point, kinds)
+        present = "wait", self.fingerprint()
+        mark = hash(present)
+        if mark in self._mine:
+            return None
+        if self._is_old(present):
+            self.was_pruned = self.is_dead = True
+            return None
+        self._mine.add(mark)
+        self._offer(point, kinds)
         return None
 
     def check_used(self) -> None:
@@ -144,10 +149,10 @@ class Scout:
         self._passed[point] = kinds
         return self.left.pop(point) if self.left.get(point) in kinds else None
 
-    def _is_old(self) -> bool:
+    def _is_old(self, present: object) -> bool:
         if self._is_known is None:
             return False
-        mark = hash(self.fingerprint())
+        mark = hash(present)
         if mark in self._mine:
             return False
         self._mine.add(mark)
@@ -499,7 +504,9 @@ class Trial:
         now = self._loop.time()
         point = f"in the wait from {now:.3f} s until {when:.3f} s"
         kind = self.scout.between(point, self._askable())
-        if kind is not None:
+        if self.scout.was_pruned:
+            self._end(self._run.status)
+        elif kind is not None:
             self._asking += 1
             self._loop.call_at(now + (when - now) / 2, self._put, kind)
 

@@ -100,6 +100,19 @@ class Port:
     async def _perform(
         self, op: str, do: Callable[[], T], *, twisted: Callable[[Act], T] | None = None
     ) -> T:
+        call = CURRENT.get()
+        try:
+            value = await self._answer(op, do, twisted)
+        except BaseException as error:
+            if call is not None:
+                call.hear(type(error))
+            raise
+        if call is not None and twisted is not None:
+            call.hear(value)
+        return value
+
+    async def _answer(self, op: str, do: Callable[[], T], twisted: Callable[[Act], T] | None) -> T:
+        """Return what the present call of *op* is answered, when that comes."""
         act = self._act(op)
         if act.delay_s:
             await take_time(act.delay_s)
@@ -115,9 +128,6 @@ class Port:
             )
         if act.error is not None:
             raise act.error
-        call = CURRENT.get()
-        if call is not None and twisted is not None:
-            call.heard.append(value)
         return value
 
     def _past(self, service: Service, act: Act) -> tuple[Segment, float]:

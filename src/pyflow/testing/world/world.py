@@ -352,6 +352,9 @@ class World:
         if act is None or act.does is not False:
             self._change(do)
         if act is not None and act.error is not None:
+            call: StagedCall | None = CURRENT.get()
+            if call is not None:
+                call.hear(type(act.error))
             raise act.error
 
     def _put_schema(self, version: int) -> None:
