@@ -761,12 +761,7 @@ class Engine(Asking):
         )
 
     def _run(self, driver: Driver) -> Run:
-        run_id = driver.run_id
-        return Run(
-            driver,
-            lambda: AuditTrail(self.journal.read(run_id)),
-            lambda after: self.journal.read(run_id, after=after),
-        )
+        return Run(driver, lambda after: self.journal.read(driver.run_id, after=after))
 
     def _ended(self, driver: Driver) -> None:
         with self._guard:
