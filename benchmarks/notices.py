@@ -83,7 +83,10 @@ def tell(journal: str | None, notifier: Notifier, turns: int, pause_s: float) ->
         await asyncio.gather(*(engine.run(workflow) for _ in range(RUNS)))
 
     with pyflow.Engine(
-        journal=journal, notifiers=[Route(notifier, events=["logged"])], drain="300s"
+        journal=journal,
+        notifiers=[Route(notifier, events=["logged"])],
+        drain="300s",
+        source=False,
     ) as engine:
         asyncio.run(run())
         assert engine.wait_delivered("300s")

@@ -10,6 +10,7 @@
     ├── CommandFailed                       a program that was called did not do what it was for
     ├── RunFailed                           `result.raise_for_status()` on a run that did not succeed
     ├── EngineError                         the engine was used in a way it cannot serve
+    ├── RunBroken                           what a run had decided could not be carried out
     ├── ProbeError                          polling ended without the reading it waited for
     │   └── PollTimeout (also TimeoutError)
     ├── JournalError                        the record could not be written or read
@@ -86,6 +87,7 @@ __all__ = [
     "RolloutError",
     "RouterError",
     "RunAlive",
+    "RunBroken",
     "RunFailed",
     "RunStopping",
     "SecretError",
@@ -204,6 +206,15 @@ class RunFailed(PyflowError):
 
 class EngineError(PyflowError):
     """The engine was used in a way it cannot serve; nothing was started."""
+
+
+class RunBroken(PyflowError):
+    """What a run had decided, and recorded, could not be carried out, for the reason in `__cause__`.
+
+    Nothing further was started, and the run is as its record says: what was to
+    start is in doubt when it is resumed. Contrast `JournalError`: there, the
+    decision itself is not on record.
+    """
 
 
 class OutsideExecutor(EngineError):

@@ -249,15 +249,17 @@ These kinds have their place in the vocabulary, and nothing writes them yet.
 def records_page() -> str:
     """Return the reference of all records."""
     parts = [RECORDS_HEAD]
-    written = "".join(path.read_text() for path in (ROOT / "src/pyflow/run").glob("*.py"))
+    written = "".join(
+        path.read_text() for path in (ROOT / "src/pyflow").rglob("*.py") if path.name != "events.py"
+    )
     is_written = {kind: f"{cls.__name__}(" in written for kind, cls in EVENTS.items()}
     for section, kinds in _sections().items():
         present = [kind for kind in kinds if is_written[kind]]
         if present:
             parts.append(f"## {section}\n")
             parts += [_record(kind) for kind in present]
-    parts.append(RESERVED_HEAD)
-    parts += [_record(kind) for kind, there in is_written.items() if not there]
+    reserved = [_record(kind) for kind, there in is_written.items() if not there]
+    parts += [RESERVED_HEAD, *reserved] if reserved else []
     return "\n".join(parts)
 
 

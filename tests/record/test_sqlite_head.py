@@ -19,6 +19,7 @@ from pyflow.record.sqlite.head import SYNC_EVERY, HeadFile, read_head, write_hea
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.schema import make_journal
 from pyflow.record.sqlite.tip import START, Tip
+from pyflow.record.sqlite.verify import findings_of
 from support.journals import content_of, fill, image_of, logged, records_of, tamper
 from support.trails import AT, EVENTS
 
@@ -422,3 +423,104 @@ class TestOpening:
 
         assert len(records_of(crashed)["r"]) == 1
         assert [record.data["message"] for record in records_of(path)["r"]] == ["line 1", "line 3"]
+
+
+class Commits:
+    """A journal that is written, and copies of its files as they would be found afterwards."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.journal = SQLiteJournal(tmp_path / "j.db")
+        self._where = tmp_path
+        self._synced = b""
+        self._patch = monkeypatch
+        self._count = 0
+        self._sync = heads.SYNC
+        monkeypatch.setattr(heads, "SYNC", self._note)
+
+    def _note(self, fd: int) -> None:
+        self._sync(fd)
+        if fd == self.journal.database.head._fd:  # and not that of a copy that is looked at
+            self._synced = Path(f"{self.journal.database.path}.head").read_bytes()
+
+    def make(self, number: int) -> None:
+        """Make so many commits of one record each."""
+        for _ in range(number):
+            self.journal.append("r", [logged(self._count)], at=AT)
+            self._count += 1
+
+    def make_without_head(self) -> None:
+        """Make one whose head is not written, as when the process dies in between."""
+        with self._patch.context() as patch:
+            patch.setattr(self.journal.database.head, "write", lambda tip: None)
+            self.make(1)
+
+    def killed(self, name: str) -> Path:
+        """Return what `kill -9` leaves now: all that was written, synced or not."""
+        return image_of(self.journal.database.path, self._where / name)
+
+    def powerless(self, name: str) -> Path:
+        """Return the worst that a power cut leaves now: of the head only what was synced."""
+        path = self.killed(name)
+        Path(f"{path}.head").write_bytes(self._synced)
+        return path
+
+
+@pytest.fixture
+def commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
+    commits = Commits(tmp_path, monkeypatch)
+    yield commits
+    commits.journal.close()
+
+
+def looked_at(path: Path) -> tuple[int, int, list[str]]:
+    """Return how many records a journal has, by how many its head lags, and what verify finds."""
+    found = [str(finding) for finding in findings_of(path)]
+    lag = -said(Path(f"{path}.head"))[0]
+    with SQLiteJournal(path) as journal:
+        count = len(journal.read("r"))
+    return count, count + lag, found
+
+
+class TestTheWindow:
+    """By how much a head may lag, which the guarantees promise."""
+
+    def test_killed(self, commits: Commits) -> None:
+        """A process that dies leaves a head that lags by no commit, or by the one under way."""
+        for number in range(1, SYNC_EVERY + 3):
+            commits.make(1)
+            if number not in range(3, SYNC_EVERY - 1):
+                assert looked_at(commits.killed(f"at {number}")) == (number, 0, [])
+
+        commits.make_without_head()
+
+        assert looked_at(commits.killed("in between")) == (SYNC_EVERY + 3, 1, [])
+
+    def test_power_cut(self, commits: Commits) -> None:
+        """No commit is lost to a power cut; the head lags by what was not synced, and no more."""
+        lags: dict[int, int] = {}
+        for number in range(1, 2 * SYNC_EVERY + 1):
+            commits.make(1)
+            if number % SYNC_EVERY in (0, 1, 2, SYNC_EVERY - 1):
+                count, lags[number], found = looked_at(commits.powerless(f"at {number}"))
+                assert (count, found) == (number, [])
+        commits.make(SYNC_EVERY - 1)
+        commits.make_without_head()
+
+        assert lags == {1: 1, 2: 2, 63: 63, 64: 0, 65: 1, 66: 2, 127: 63, 128: 0}
+        assert looked_at(commits.powerless("the worst"))[1:] == (SYNC_EVERY, [])
+
+    def test_what_it_misses(self, commits: Commits) -> None:
+        """A journal that lost just what its head lacks is not told from one that never had it."""
+        commits.make(SYNC_EVERY)
+        short, earlier = commits.killed("short"), commits.killed("earlier")
+        commits.make(SYNC_EVERY - 1)
+        late = commits.powerless("late")
+        for side in ("", "-wal", "-shm"):
+            if Path(f"{late}{side}").exists():
+                shutil.copy(f"{short}{side}", f"{late}{side}")
+
+        assert looked_at(late) == (SYNC_EVERY, 0, [])
+        shutil.copy(commits.killed("now").with_name("j.db.head"), earlier.with_name("j.db.head"))
+        assert "had 127 by its head" in str(findings_of(earlier))
+        with pytest.raises(JournalIntegrityError, match="63 records are lost"):
+            SQLiteJournal(earlier)

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -915,6 +916,29 @@ class TestLocks:
             assert (await engine.run(good)).status == "succeeded"
 
         run_virtual(main())
+
+    def test_breaking_is_recorded(self, tmp_path: Path) -> None:
+        """Which lock was broken, by whom and why, is on record beside the runs, secrets masked."""
+        secret = pyflow.Secret("hunter2-and-more", name="password")
+        path = tmp_path / "deploys.db"
+        with (
+            pyflow.Engine(journal=path, environ={}, secrets=[secret]) as engine,
+            pyflow.Engine(journal=path, environ={}) as other,
+        ):
+            engine.break_lock("shop", by="ann", reason="it hangs")
+            other.break_lock("shop", by="bob", reason="so does this")
+            engine.break_lock("cart", by="ann", reason="hunter2-and-more is of no use")
+            trail = other.broken_locks()
+            runs = engine.journal.runs()
+            found = cast("Any", engine.journal).verify()
+
+        assert [(r.kind, *r.data.values()) for r in trail] == [
+            ("lock_broken", "ann", 1, "it hangs", "shop"),
+            ("lock_broken", "bob", 2, "so does this", "shop"),
+            ("lock_broken", "ann", 1, "*** is of no use", "cart"),
+        ]
+        assert (runs, found) == ([], [])
+        assert "shop, by ann: it hangs" in str(trail)
 
     def test_residue_left_while_waiting(self) -> None:
         """A run that waits for a resource ends as failed when the holder leaves residue there."""

@@ -71,3 +71,45 @@ class TestGroupCommit:
         with pyflow.Engine(journal=tmp_path / "deploys.db", environ={}) as engine:
             asyncio.run(one_after_the_other(engine))
         assert shared == [True, True, False]
+
+
+def eventful() -> pyflow.Workflow:
+    """Return a workflow that records much: a map, measurements, a repair, a hold, a rollback."""
+    wf = pyflow.Workflow("eventful", on_failure="hold", params={"name": str})
+
+    @wf.task
+    def names() -> list[str]:
+        return ["a", "b"]
+
+    async def each(ctx: pyflow.AsyncContext, item: str) -> dict[str, tuple[str, ...]]:
+        ctx.checkpoint("seen", item)
+        ctx.log("seen", item=item)
+        return {"items": (item, item)}
+
+    async def undo_each() -> None: ...
+
+    wf.add_map("each", each, over="names", depends_on=["names"])
+    wf.add_recovery("each", undo_each)
+
+    @wf.task(depends_on=["each"])
+    async def fails(name: str) -> None:
+        raise OSError(name)
+
+    return wf
+
+
+class TestTheTrailOfAResult:
+    def test_is_what_is_on_disk(self, tmp_path: Path) -> None:
+        """It is not read back for the result, and is the same to the byte; held, resumed and ended."""
+        wf = eventful()
+        with pyflow.Engine(journal=tmp_path / "deploys.db", environ={}, source=False) as engine:
+            held = engine.execute(wf, params={"name": "x"})
+            stored = [engine.trail(held.run_id)]
+            rolled_back = engine.rollback(held.run_id, wf, reason="it is broken")
+            ended = engine.resume(held.run_id, wf)
+            stored += [engine.trail(held.run_id)] * 2
+
+        assert [held.status, rolled_back.status] == ["held", "rolled_back"]
+        results = (held, rolled_back, ended)
+        assert [r.audit_trail.to_jsonl() for r in results] == [t.to_jsonl() for t in stored]
+        assert [list(r.audit_trail) for r in results] == [list(trail) for trail in stored]

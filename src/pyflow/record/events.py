@@ -730,13 +730,17 @@ class LockReleased(Event):
 
 @frozen
 class LockBroken(Event):
-    """A person took a resource away from a run that still held it."""
+    """A person freed a resource, whoever held it and whatever was left there.
+
+    It is kept beside the runs: the record of whoever had the resource is closed,
+    or is another engine's to write.
+    """
 
     kind: ClassVar[str] = "lock_broken"
     resource: str
     """Name of the resource."""
     epoch: int
-    """The fencing token that is void now."""
+    """Its fencing token from now on; whoever has a lower one has lost it."""
     by: str
     """Who."""
     reason: str

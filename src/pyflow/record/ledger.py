@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     from pyflow.record.codec import Record
 
-__all__ = ["CUTS", "Ledger", "is_ledger", "ledger_of"]
+__all__ = ["BROKEN", "CUTS", "Ledger", "is_ledger", "ledger_of"]
 
 SUFFIX = ".notices"
 CUTS = "journal.cuts"
 """The name under which a journal keeps what was removed from it; no run has it."""
+BROKEN = "journal.locks"
+"""The name under which a journal keeps which locks people have broken; no run has it."""
 FINAL = ("delivered", "rejected", "unknown")
 
 
@@ -31,7 +33,7 @@ def ledger_of(run_id: str) -> str:
 
 def is_ledger(run_id: str) -> bool:
     """Return whether *run_id* names a chain that is kept beside the runs, and no run."""
-    return run_id.endswith(SUFFIX) or run_id == CUTS
+    return run_id.endswith(SUFFIX) or run_id in (CUTS, BROKEN)
 
 
 class Ledger:

@@ -32,8 +32,8 @@ class Waiting(Protocol):
 
     loop: asyncio.AbstractEventLoop
 
-    def committed(self, commands: Sequence[Any]) -> None:
-        """Go on: it is durable."""
+    def committed(self, records: Sequence[Record], commands: Sequence[Any]) -> None:
+        """Go on: these are durable. It does not raise, because others wait behind."""
         ...
 
     def failed(self, error: BaseException) -> None:
@@ -73,7 +73,7 @@ class Committer:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        outcomes: Sequence[object]
+        outcomes: Sequence[Sequence[Record] | BaseException]
         try:
             outcomes = self._journal.append_all([batch for _, batch, _ in waiting])
         except BaseException as error:  # noqa: BLE001 - nothing may start that has no record
@@ -82,4 +82,4 @@ class Committer:
             if isinstance(outcome, BaseException):
                 run.failed(outcome)
             else:
-                run.committed(commands)
+                run.committed(outcome, commands)

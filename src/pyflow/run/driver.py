@@ -12,8 +12,9 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pyflow.errors import JournalError, LockError, PyflowError
+from pyflow.errors import JournalError, LockError, PyflowError, RunBroken
 from pyflow.protocols import Lease
+from pyflow.record.audit import AuditTrail
 from pyflow.record.batches import Batch
 from pyflow.run import inputs as on
 from pyflow.run.commands import asked_in
@@ -84,6 +85,7 @@ class Driver:
         self.gate: Callable[[Callable[[str | None], None]], None] | None = None
         """Calls back, with None or a reason to pause, before anything is started."""
         self._is_gated = False
+        self.recorded: list[Record] = []  # on disk: to read it back would cost what it cost to run
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
         self.desk = RunDesk(
@@ -129,6 +131,7 @@ class Driver:
         self._refusal: LockError | None = None
         self._acquiring: dict[asyncio.Task[None], str | None] = {}
         self._abandoned: set[str] = set()
+        self._slots_taken = 0
         self._seen: set[str] = set()  # messages of the inbox
 
     def __repr__(self) -> str:
@@ -147,6 +150,11 @@ class Driver:
     def error_of(self, name: str) -> TaskError | None:
         """Return why the task *name* failed, caused by the exception where that is known."""
         return task_error(self.state.tasks[name], self.worker.errors.get(("task", name)))
+
+    def trail(self) -> AuditTrail:
+        """Return the trail of the run, as far as it is recorded."""
+        in_memory = self._committer is None
+        return AuditTrail(self._journal.read(self.run_id) if in_memory else self.recorded)
 
     # The pump -----------------------------------------------------------------------------
 
@@ -175,6 +183,7 @@ class Driver:
         ages_s = [max(0.0, (now - record.at).total_seconds()) for record in records]
         self.desk.remember(events)
         self.started_at = records[0].at
+        self.recorded = list(records)
         left = tuple(self._locks.left(self.run_id))
         self.machine.resume(Past(events, ages_s, left, self.desk.rng.random(), **options), event)
         self._first_commit()
@@ -184,6 +193,7 @@ class Driver:
         for record in records:
             self.state.apply(record.event)
         self.started_at, self.ended_at = records[0].at, records[-1].at
+        self.recorded = list(records)
         self.rest.keep()
         self.over.keep()
 
@@ -249,10 +259,11 @@ class Driver:
             if isinstance(command, on.TakeLocks):
                 self._check_locks(command)
         try:
-            self._commit(events)
+            records = self._commit(events)
         except Exception as error:
             raise self._journal_error(error) from error
         if self._committer is not None:
+            self.recorded.extend(records)
             self._committer.join(self)
         if self.gate is None:
             self.loop.call_soon(self._set_out, commands)
@@ -286,8 +297,7 @@ class Driver:
         return [Lease(resource, self.run_id, epoch) for resource, epoch in command.had]
 
     def _set_out(self, commands: Sequence[on.Command]) -> None:
-        for command in commands:
-            _COMMANDS[type(command)](self, command)
+        self._carry_out(commands)
         self.wake()
 
     def post(self, happening: on.Happening) -> None:
@@ -333,9 +343,9 @@ class Driver:
         try:
             while inbox:
                 machine.handle(inbox.popleft())
-            machine.dispatch(self._slots.grant(self, machine.wanted))
+            machine.dispatch(self._take_slots())
             if machine.wanted:  # a phase has begun that was not there before
-                machine.dispatch(self._slots.grant(self, machine.wanted))
+                machine.dispatch(self._take_slots())
             events, commands = machine.take()
             if events and self._committer is not None:
                 self._committer.put(self, self._batch(events), commands)
@@ -345,30 +355,50 @@ class Driver:
             self.failed(error)
             return
         if not events or self._committer is None:
-            self._carry_out(commands)
+            self._go_on(commands)
         elif not self._committer.is_shared:
             self._committer.flush()
 
-    def committed(self, commands: Sequence[on.Command]) -> None:
+    def committed(self, records: Sequence[Record], commands: Sequence[on.Command]) -> None:
         """Carry out what was decided, now that it is durable."""
-        if self.over.is_kept or self._broken is not None:
-            return
-        self._tell_listeners()
-        self._carry_out(commands)
+        if not self.over.is_kept and self._broken is None:
+            self.recorded.extend(records)
+            self._go_on(commands)
 
-    def _carry_out(self, commands: Sequence[on.Command]) -> None:
-        for command in commands:
-            _COMMANDS[type(command)](self, command)
+    def _go_on(self, commands: Sequence[on.Command]) -> None:
+        self._carry_out(commands)
         if self.machine.resting is not self.rest.is_kept and not self.over.is_kept:
             self._change_rest()
 
-    def _commit(self, events: list[Event]) -> None:
+    def _carry_out(self, commands: Sequence[on.Command]) -> None:
+        """Do what was decided; where that cannot be done, the run stops and says so.
+
+        What is raised in here goes no further: it would end in the log of the
+        loop, with this run, and those behind it, waiting for ever.
+        """
+        try:
+            self._tell_listeners()
+            for command in commands:
+                _COMMANDS[type(command)](self, command)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
+            self.failed(self._not_done(error))
+
+    def _not_done(self, error: BaseException) -> RunBroken:
+        broken = RunBroken(
+            f"run {self.run_id} was stopped, because what it had decided could not be carried out: "
+            f"{error!r}. The decision is on record, and nothing further was started; the run can "
+            "be resumed from there"
+        )
+        broken.__cause__ = error
+        return broken
+
+    def _commit(self, events: list[Event]) -> Sequence[Record]:
         batch = self._batch(events)
         if batch.fences:
-            self._journal.append(batch.run_id, batch.events, at=batch.at, fences=batch.fences)
-        else:
-            self._journal.append(batch.run_id, batch.events, at=batch.at)
-        self._tell_listeners()
+            return self._journal.append(
+                batch.run_id, batch.events, at=batch.at, fences=batch.fences
+            )
+        return self._journal.append(batch.run_id, batch.events, at=batch.at)
 
     def _batch(self, events: list[Event]) -> Batch:
         if self.redactor:
@@ -388,10 +418,10 @@ class Driver:
     # The end ------------------------------------------------------------------------------
 
     def failed(self, error: BaseException) -> None:
-        """Stop at once: the record cannot be kept, so nothing further may be done."""
+        """Stop at once: the record cannot be kept or followed, so nothing further may be done."""
         if self.over.is_kept:  # it was let go of while this waited to be written
             return
-        self._broken = self._journal_error(error)
+        self._broken = error if isinstance(error, RunBroken) else self._journal_error(error)
         self._inbox.clear()
         self._cancel_timers()
         self.desk.cut_waits()
@@ -407,12 +437,24 @@ class Driver:
 
     def _end(self) -> None:
         self.ended_at = self._clock.now()
+        try:
+            self._part_with_others()
+        finally:
+            self._keep_promises()
+        self._part()
+
+    def _part_with_others(self) -> None:
+        """Give back what other runs may wait for."""
         self._cancel_timers()
         self._stop_acquiring()
         outcome = self.state.outcome
         spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
         self._release_locks(residue=spoiled)
+        self._give_slots(self._slots_taken)  # of what was to start and did not
         self._step_out()
+
+    def _keep_promises(self) -> None:
+        """Tell those who wait for the run that it is over."""
         if self.rest.is_kept:
             self.rest = Promise()
         if self._broken is not None:
@@ -420,9 +462,7 @@ class Driver:
         else:
             self.rest.keep()
         self.over.keep()
-        for listener in tuple(self.listeners):
-            listener()
-        self._part()
+        self._tell_listeners()
 
     def _part(self) -> None:
         """Let desk and worker go once nothing is under way: a ring would wait for the collector."""
@@ -552,11 +592,10 @@ class Driver:
 
     def _abandon(self, command: on.Abandon) -> None:
         self._abandoned.add(command.task)
-        self._slots.release()
+        self._give_slots(1)
 
     def _end_call(self, command: on.EndCall) -> None:
-        self._abandoned.add(command.task)
-        self._slots.release()
+        self._abandon(on.Abandon(command.task))
         self.worker.end(command.task)
 
     def _release(self, name: str) -> None:
@@ -564,7 +603,17 @@ class Driver:
         if name in self._abandoned:
             self._abandoned.remove(name)
         else:
-            self._slots.release()
+            self._give_slots(1)
+
+    def _take_slots(self) -> int:
+        """Take as many slots as the machine could use, of those that are free."""
+        granted = self._slots.grant(self, self.machine.wanted)
+        self._slots_taken += granted
+        return granted
+
+    def _give_slots(self, number: int) -> None:
+        self._slots_taken -= number
+        self._slots.release(number)
 
     def _set_timer(self, command: on.SetTimer) -> None:
         key = command.key

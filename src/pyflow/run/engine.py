@@ -31,8 +31,8 @@ from pyflow.errors import (
     shown,
 )
 from pyflow.record.audit import AuditTrail
-from pyflow.record.events import RunFinished, RunResumed, RunStarted
-from pyflow.record.ledger import is_ledger, ledger_of
+from pyflow.record.events import LockBroken, RunFinished, RunResumed, RunStarted
+from pyflow.record.ledger import BROKEN, is_ledger, ledger_of
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
 from pyflow.run.asking import Asking
@@ -45,6 +45,7 @@ from pyflow.run.handle import Run
 from pyflow.run.inputs import Asked
 from pyflow.run.loops import LoopThread, at_once, call_in, run_aside, run_here
 from pyflow.run.machine import Machine
+from pyflow.run.masking import redacted
 from pyflow.run.reopening import (
     Reopening,
     began,
@@ -546,18 +547,31 @@ class Engine(Asking):
     def break_lock(self, resource: str, *, by: str, reason: str) -> int:
         """Free *resource*, whoever holds it and whatever is left there; return its new epoch.
 
-        *by* and *reason* go to the log ``pyflow.locks``, as a warning: the runs
-        that the resource is taken from have ended, and their records with them.
+        *by* and *reason* go to the log ``pyflow.locks``, as a warning, and on
+        record: see `broken_locks`.
 
         Raises:
             EngineError: *by* or *reason* is missing.
+            JournalError: It could not be recorded. The resource is free all the same.
         """
         if not (by and reason):
             raise EngineError(
                 "break_lock needs by= and reason=: somebody will ask who it was, and why"
             )
         LOG.warning("%s broke the lock %r: %s", by, resource, reason)
-        return self._locks.break_lock(resource)
+        self.journal.read(BROKEN)  # other processes write there as well: go on from where they are
+        epoch = self._locks.break_lock(resource)
+        event = redacted(LockBroken(resource, epoch, by, reason), self._redactor())
+        self.journal.append(BROKEN, [event], at=self._clock.now())
+        return epoch
+
+    def broken_locks(self) -> AuditTrail:
+        """Return the trail of the locks that people have broken: which, when, by whom and why.
+
+        It is a chain of records of its own, because the runs that a resource
+        is taken from have ended, or are another engine's to record.
+        """
+        return AuditTrail(self.journal.read(BROKEN))
 
     def holder(self, resource: str) -> Holder | None:
         """Return who has *resource*, dead or alive, or None; ``run:<id>`` names a run itself."""
@@ -714,9 +728,6 @@ class Engine(Asking):
         *,
         claim: Lease | None = None,
     ) -> Driver:
-        redactor = Redactor()
-        for secret in (*self._secrets, *parameters.secrets):
-            redactor.register(secret)
         driver = Driver(
             Machine(plan, max_parallel=_least(plan, environment), drain_s=self._drain_s),
             run_id=run_id,
@@ -730,7 +741,7 @@ class Engine(Asking):
             caller=self._caller,
             parameters=parameters,
             environment=environment,
-            redactor=redactor,
+            redactor=self._redactor(*parameters.secrets),
             loop=loop,
             on_end=self._ended,
             ask_other=self._ask,
@@ -739,6 +750,13 @@ class Engine(Asking):
         if deliverer is not None and deliverer.has_required:
             driver.gate = lambda then: deliverer.attach(driver, then=then)
         return driver
+
+    def _redactor(self, *more: Secret) -> Redactor:
+        """Return what masks the secrets of the engine, and *more*."""
+        redactor = Redactor()
+        for secret in (*self._secrets, *more):
+            redactor.register(secret)
+        return redactor
 
     def _made_deliverer(self, notifiers: object, drain_s: float) -> Deliverer | None:
         if notifiers == ():
@@ -761,12 +779,7 @@ class Engine(Asking):
         )
 
     def _run(self, driver: Driver) -> Run:
-        run_id = driver.run_id
-        return Run(
-            driver,
-            lambda: AuditTrail(self.journal.read(run_id)),
-            lambda after: self.journal.read(run_id, after=after),
-        )
+        return Run(driver, lambda after: self.journal.read(driver.run_id, after=after))
 
     def _ended(self, driver: Driver) -> None:
         with self._guard:

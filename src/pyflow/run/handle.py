@@ -14,7 +14,6 @@ from pyflow.run.result import make_result
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
 
-    from pyflow.record.audit import AuditTrail
     from pyflow.record.codec import Record
     from pyflow.run.driver import Driver
     from pyflow.run.promises import Promise
@@ -32,11 +31,8 @@ class Run:
     decision (`retry`, `skip`, `roll_back`) one waits again.
     """
 
-    def __init__(
-        self, driver: Driver, trail: Callable[[], AuditTrail], read: Callable[[int], Any]
-    ) -> None:
+    def __init__(self, driver: Driver, read: Callable[[int], Any]) -> None:
         self._driver = driver
-        self._trail = trail
         self._read = read
 
     def __repr__(self) -> str:
@@ -46,7 +42,7 @@ class Run:
         """Return what a notebook shows: how far it has got."""
         from pyflow.reports.notebook import run_bundle  # noqa: PLC0415 - only notebooks ask for it
 
-        return run_bundle(self, self._trail())
+        return run_bundle(self, self._driver.trail())
 
     def _ipython_display_(self) -> None:
         """Show how far it has got, and keep that up to date in its place."""
@@ -155,7 +151,7 @@ class Run:
         return self._driver.rest
 
     def _result(self) -> Result:
-        return make_result(self._driver, self._trail())
+        return make_result(self._driver, self._driver.trail())
 
     # Asking -------------------------------------------------------------------------------
 

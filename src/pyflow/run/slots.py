@@ -48,11 +48,11 @@ class Slots:
                 self._wake_next()
             return granted
 
-    def release(self) -> None:
-        """Give one slot back."""
+    def release(self, number: int = 1) -> None:
+        """Give *number* slots back."""
         with self._guard:
-            self._free += 1
-            if self._short:
+            self._free += number
+            if self._free and self._short:
                 self._wake_next()
 
     def forget(self, waiter: Waiter) -> None:

@@ -379,7 +379,7 @@ SEEN = frozenset(
         *("run_started", "run_resumed", "run_finished", "task_started", "attempt_failed"),
         *("task_failed", "undo_attempt_failed", "repair_failed", "finalizer_failed", "logged"),
         *("change_recorded", "approval_requested", "approval_answered", "command_received"),
-        *("interrupt_resolved", "intent_raised", "run_paused", "lock_acquired", "lock_broken"),
+        *("interrupt_resolved", "intent_raised", "run_paused", "lock_acquired"),
     }
 )
 """The kinds of record that runs are found by."""

@@ -183,7 +183,6 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "interrupt_resolved": ("by", "reason"),
     "intent_raised": ("reason",),
     "run_paused": ("reason",),
-    "lock_broken": ("by", "reason"),
 }
 
 

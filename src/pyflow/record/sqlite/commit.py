@@ -99,14 +99,13 @@ class Commit:
             locks.check(self._cursor, batch.fences)
         try:
             tip = self._insert(sealed)
-            self._index(records, tip.n - len(records) + 1)
+            self._index(records[0], records[-1], tip.n - len(records) + 1)
         except sqlite3.IntegrityError as error:
             raise JournalError(
                 f"records of run {batch.run_id!r} stand where new ones belong ({error}), so the "
                 "journal is damaged. Nothing was written; see what verify() finds"
             ) from error
         self.tip = tip
-        self._note(records[-1])
         return records
 
     def _attempt(self, batch: Batch) -> list[Record] | PyflowError:
@@ -152,21 +151,19 @@ class Commit:
         self._cursor.executemany(INSERT, rows)
         return Tip(n, number, chain)
 
-    def _note(self, last: Record) -> None:
-        self.tails[last.run_id] = Tail(last.seq, last.hash)
-        if status_after(last.event) == UNFINISHED:
-            self.finished.discard(last.run_id)
-        else:
-            self.finished.add(last.run_id)
-
-    def _index(self, records: Sequence[Record], began: int) -> None:
-        first, last = records[0], records[-1]
-        status = status_after(last.event)
+    def _index(self, first: Record, last: Record, began: int) -> None:
+        """Have the index of runs, and whoever goes on from here, know where the run ends now."""
+        run_id, status = last.run_id, status_after(last.event)
         if first.seq == 1:
-            row = (first.run_id, began, last.seq, workflow_of(first.event), status)
+            row = (run_id, began, last.seq, workflow_of(first.event), status)
             self._cursor.execute(BEGIN_RUN, row)
-        elif self._cursor.execute(KEEP_RUN, (last.seq, status, first.run_id)).rowcount != 1:
-            raise missing_entry(first.run_id, first.seq)
+        elif self._cursor.execute(KEEP_RUN, (last.seq, status, run_id)).rowcount != 1:
+            raise missing_entry(run_id, first.seq)
+        self.tails[run_id] = Tail(last.seq, last.hash)
+        if status == UNFINISHED:
+            self.finished.discard(run_id)
+        else:
+            self.finished.add(run_id)
 
 
 def last_of(cursor: sqlite3.Cursor, run_id: str) -> Record | None:

@@ -7,7 +7,6 @@ errors that tell what to do.
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 import threading
@@ -261,13 +260,13 @@ class Database:
 
     def _begin(self, cursor: sqlite3.Cursor) -> None:
         """Become the one who writes, in short waits while another one does."""
-        left_s = self._busy_timeout_s
-        pauses_s = itertools.chain(PAUSES_S, itertools.repeat(PAUSES_S[-1]))
+        left_s, pauses = self._busy_timeout_s, 0
         self._let_wait(cursor, itself=False)
         while not _has_begun(cursor, may_wait=left_s > 0):
-            pause_s = next(pauses_s)
+            pause_s = PAUSES_S[min(pauses, len(PAUSES_S) - 1)]
             time.sleep(pause_s)
             left_s -= pause_s
+            pauses += 1
 
     def _let_wait(self, cursor: sqlite3.Cursor | sqlite3.Connection, *, itself: bool) -> None:
         """Have SQLite wait by itself where another process is in the way, or say so at once."""

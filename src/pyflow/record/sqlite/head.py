@@ -8,13 +8,16 @@ on a page of its own, and is written in place after each commit.
 What it costs, and what it can miss: a write to the head is not synced by
 itself, because that would double the time of a commit and guard against
 nothing that the commit's own sync leaves open. It is synced every
-`SYNC_EVERY` commits and when the journal is closed. So after
+`SYNC_EVERY` commits and when the journal is closed. No commit is ever lost
+with it; the head alone lags, after
 
-- the death of the process, at any moment, the head lags by one commit at most;
-- a power cut, it may lag by `SYNC_EVERY` commits.
+- the death of the process, at any moment, by one commit at most, because what
+  is written outlasts the process, synced or not;
+- a power cut, by `SYNC_EVERY` commits at most.
 
 By so much could the journal lose its end unnoticed. A journal that is ahead
-of its head is nothing bad: the head is brought up to date.
+of its head is nothing bad: `verify` finds nothing wrong with it, and the head
+is brought up to date when it is opened.
 
 Between two syncs only one of the slots is written; the other one has been
 synced, so one that tears as the power goes leaves it whole.
