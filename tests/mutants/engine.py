@@ -17,6 +17,7 @@ from mutants import workflows
 from mutants.workflows import Case, Invariant
 from pyflow.frozen import replace
 from pyflow.record import events as ev
+from pyflow.record.codec import Record
 from pyflow.record.locks import MemoryLocks
 from pyflow.run import (
     asked,
@@ -91,8 +92,9 @@ def _(patch: Patch) -> None:
     def carry_out_first(self: Driver) -> None:
         late: list[list[ev.Event]] = []
 
-        def put_off(events: list[ev.Event]) -> None:
+        def put_off(events: list[ev.Event]) -> list[Record]:
             late.append(events)
+            return []
 
         self._commit = put_off
         pump(self)
