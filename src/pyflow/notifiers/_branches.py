@@ -56,15 +56,9 @@ class LocalBranch:
 
     async def move(self, commit: str, tip: str) -> bool:
         """Have it point to *commit* if it still points to *tip*; return whether it does."""
-        try:
-            # The old tip is named, so that of two who write at a time one is told.
-            words = ("-m", "pyflow: keep a run", self.ref, commit, tip or "0" * 40)
-            await self.git("update-ref", *words)
-        except CommandFailed:
-            if await self.tip() == tip:
-                raise
-            return False
-        return True
+        # The old tip is named, so that of two who write at a time one is told.
+        words = ("-m", "pyflow: keep a run", self.ref, commit, tip or "0" * 40)
+        return await _is_moved(self, tip, "update-ref", *words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +91,16 @@ class RemoteBranch:
     async def move(self, commit: str, tip: str) -> bool:
         """Have it point to *commit* if it still points to *tip*; return whether it does."""
         lease = f"--force-with-lease={self.ref}:{tip}"  # none may have been made meanwhile, either
-        try:
-            await self.git("push", "--quiet", lease, "--", self.remote, f"{commit}:{self.ref}")
-        except CommandFailed:
-            if await self.tip() == tip:
-                raise
-            return False
-        return True
+        words = ("--quiet", lease, "--", self.remote, f"{commit}:{self.ref}")
+        return await _is_moved(self, tip, "push", *words)
+
+
+async def _is_moved(branch: LocalBranch | RemoteBranch, tip: str, *words: str) -> bool:
+    """Call git with *words*, which move *branch*; return False where it is no longer at *tip*."""
+    try:
+        await branch.git(*words)
+    except CommandFailed:
+        if await branch.tip() == tip:  # nobody was quicker: git has another reason
+            raise
+        return False
+    return True
