@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pyflow.errors import JournalError
+from pyflow.record.sqlite.journal import SQLiteJournal
 from support.command_line import CommandLine
 
 
@@ -269,6 +272,21 @@ class TestLocks:
 
         assert said.code == 0
         assert cli("locks").out == "nothing is locked\n"
+
+    def test_are_broken_and_not_recorded(
+        self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever breaks one is told that it is free, even where that is not on record."""
+        cli.run("-p", "fail=true", version="stuck")
+
+        def full(*_: Any, **__: Any) -> Any:
+            raise JournalError("the disk is full")
+
+        monkeypatch.setattr(SQLiteJournal, "append", full)
+        said = cli("locks", "service:shop", "--break", "--reason", "host is gone", "--by", "ann")
+
+        assert said.code == 6
+        assert "error: the disk is full\n'service:shop' is free all the same" in said.err
 
     @pytest.mark.parametrize("words", [["--break"], ["service:shop", "--break"]])
     def test_are_not_broken_without_a_reason(self, cli: CommandLine, words: list[str]) -> None:

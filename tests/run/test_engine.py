@@ -940,6 +940,21 @@ class TestLocks:
         assert (runs, found) == ([], [])
         assert "shop, by ann: it hangs" in str(trail)
 
+    def test_breaking_that_is_not_recorded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the record fails, the error says that the lock is free, and what is left of who and why."""
+
+        def full(*_: Any, **__: Any) -> Any:
+            raise pyflow.JournalError("No space left on device")
+
+        with pyflow.Engine() as engine:
+            monkeypatch.setattr(engine.journal, "append", full)
+            with pytest.raises(pyflow.JournalError, match="No space left") as caught:
+                engine.break_lock("shop", by="ann", reason="it hangs")
+
+        [note] = caught.value.__notes__
+        assert "'shop' is free all the same" in note
+        assert "its epoch is 1 now" in note
+
     def test_residue_left_while_waiting(self) -> None:
         """A run that waits for a resource ends as failed when the holder leaves residue there."""
         did = Journal()

@@ -95,8 +95,9 @@ def main(words: Sequence[str] | None = None, environ: Mapping[str, str] | None =
 def _refused(error: Exception, journal: str | None) -> Answer:
     code, step = code_of_error(error), next_step(error, journal=journal)
     name = "usage" if isinstance(error, Refusal) else type(error).__name__
-    problem = {"type": name, "message": str(error), "next": step}
-    return Answer({}, f"error: {error}\n  next: {step}", code, told=True, problem=problem)
+    told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    problem = {"type": name, "message": told, "next": step}
+    return Answer({}, f"error: {told}\n  next: {step}", code, told=True, problem=problem)
 
 
 def _given(out: Output, answer: Answer) -> int:

@@ -552,7 +552,7 @@ class Engine(Asking):
 
         Raises:
             EngineError: *by* or *reason* is missing.
-            JournalError: It could not be recorded. The resource is free all the same.
+            JournalError: It could not be recorded; a note says so. The resource is free all the same.
         """
         if not (by and reason):
             raise EngineError(
@@ -562,7 +562,14 @@ class Engine(Asking):
         self.journal.read(BROKEN)  # other processes write there as well: go on from where they are
         epoch = self._locks.break_lock(resource)
         event = redacted(LockBroken(resource, epoch, by, reason), self._redactor())
-        self.journal.append(BROKEN, [event], at=self._clock.now())
+        try:
+            self.journal.append(BROKEN, [event], at=self._clock.now())
+        except JournalError as error:
+            error.add_note(
+                f"{resource!r} is free all the same, and need not be broken again: its epoch is "
+                f"{epoch} now. Who broke it, and why, is in the log pyflow.locks alone; keep that"
+            )
+            raise
         return epoch
 
     def broken_locks(self) -> AuditTrail:
