@@ -26,7 +26,7 @@ from pyflow import DefinitionError, Engine, Environment, Result, Retry, Secret, 
 from pyflow.define.plan import Callee
 from pyflow.define.task import MISSING
 from pyflow.define.wiring import Input
-from pyflow.errors import CodecError, ProcessFailed, RunStopping, TaskTimeout
+from pyflow.errors import CodecError, ProcessFailed, RunStopping, TaskError, TaskTimeout
 from pyflow.record.events import CheckpointSaved, Event, Logged, MeasurementTaken
 from pyflow.run import process
 from pyflow.run.context import Call
@@ -166,6 +166,9 @@ class FakeDesk:
 
     def outcome(self, name: str) -> str:
         raise KeyError(name)
+
+    def cause(self, call: Call) -> TaskError | None:
+        return call.cause
 
     def fencing_tokens(self) -> Mapping[str, int]:
         return {}

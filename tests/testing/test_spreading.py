@@ -211,7 +211,12 @@ class TestTake:
             search.known.note(*one)
         script = (Fault("p", "lies"),)
         scout = search.scout(script)
-        given = {"marks": [[11, 0], [12, 2]], "ended": "succeeded", **answer}
+        given = {
+            "marks": [[11, 0], [12, 2]],
+            "ended": "succeeded",
+            "looked_back": None,
+            **answer,
+        }
         offered = [["a", ["crash"]], ["b", ["lies", "fails"]], ["c", ["crash"]]]
         return take(search, script, scout, {"offered": offered, **given}), scout
 
@@ -235,6 +240,21 @@ class TestTake:
         assert [point for point, _ in scout.offered] == ["a", "b"]
         assert search.known.has(11, {"lies"}, 1)
         assert made.violations == ()
+
+    @pytest.mark.parametrize(("looked_back", "counts"), [(1, True), (2, False), (None, False)])
+    def test_looked_back(
+        self, search_of: SearchOf, looked_back: int | None, *, counts: bool
+    ) -> None:
+        """Whoever looked back after the state at which the run would have been given up did not."""
+        _, search = search_of(faults=2)
+        known = [(12, frozenset[str](), 1)]
+
+        whole, _ = self.taken(search, [], looked_back=looked_back)
+        assert whole.scout.looked_back == looked_back
+
+        _, search = search_of(faults=2)
+        cut, _ = self.taken(search, known, looked_back=looked_back)
+        assert cut.scout.looked_back == (looked_back if counts else None)
 
     @pytest.mark.parametrize(
         "known", [(12, frozenset({"stale"}), 1), (12, frozenset[str](), 0)], ids=["lied", "left"]

@@ -230,6 +230,10 @@ class ChildDesk:
         """Ask the engine for the status of the task *name*."""
         return self._link.ask("outcome", name)
 
+    def cause(self, call: Call) -> TaskError | None:
+        """Return the failure that led to *call*."""
+        return call.cause
+
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Ask the engine what attempts of *task* have saved."""
         return self._link.ask("checkpoints", task)

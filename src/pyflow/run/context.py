@@ -63,6 +63,10 @@ class Desk(Protocol):
         """Return the status of a task."""
         ...
 
+    def cause(self, call: Call) -> TaskError | None:
+        """Return the failure that led to *call*."""
+        ...
+
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Return what earlier attempts of *task* saved."""
         ...
@@ -280,7 +284,7 @@ class RecoveryFacts(Facts):
     @property
     def cause(self) -> TaskError | None:
         """The failure that led here; None where a person asked for the rollback."""
-        return self._call.cause
+        return self._desk.cause(self._call)
 
     @property
     def status(self) -> str | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from pyflow.define.environment import Environment, Parameters
+    from pyflow.errors import TaskError
     from pyflow.protocols import Executor
     from pyflow.record.events import Event, MeasurementTaken
     from pyflow.run.context import Call
@@ -65,6 +66,8 @@ class RunDesk:
         """What cuts each wait short, and the call that is in it."""
         self._checkpoints: dict[str, dict[str, Any]] = {}
         self._stopped = False
+        self.on_look_back: Callable[[], object] | None = None
+        """Called as somebody asks how the run got here, which simulations forget otherwise."""
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -112,7 +115,15 @@ class RunDesk:
         """
         if name not in self._state.tasks:
             raise KeyError(no_task(name, self._state.tasks))
+        if self.on_look_back is not None:
+            self.on_look_back()
         return self._state.tasks[name].status
+
+    def cause(self, call: Call) -> TaskError | None:
+        """Return the failure that led to *call*."""
+        if self.on_look_back is not None:
+            self.on_look_back()
+        return call.cause
 
     def checkpoints(self, task: str) -> Mapping[str, Any]:
         """Return what attempts of *task* have saved."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from pyflow.define.workflow import Workflow
@@ -93,7 +94,10 @@ def explore(
 
     Pruning takes two states for the same if tasks, calls under way, records
     and world are, whatever the time; of a call under way it knows what it was
-    answered, of a poll the last look. Switch it off where behaviour depends on
+    answered, of a poll the last look. Of a run that rolls back it forgets why,
+    and what never began, unless a function asks for that (``ctx.cause``,
+    ``ctx.outcome``) or an invariant does (`Explored.state`, `Explored.result`,
+    `Explored.events`). Switch it off where behaviour depends on
     the hour, where a function keeps in a variable what it was told and another
     acts on that (an output would be seen), or a probe until its next look, or
     where an invariant looks at the whole history of a run.
@@ -150,25 +154,34 @@ def explore(
         drain_timeout=drain_timeout,
     )
 
-    made_by = _as_factory(factory)
+    made_by, began = _as_factory(factory), _stopwatch_s()
+    most = COUNTEREXAMPLES_MAX if find_all else 1
 
-    def prepare() -> tuple[Laboratory, Search]:
-        laboratory = Laboratory(Template(made_by), world, options)
-        return laboratory, Search(laboratory.run, faults=faults, kinds=chosen, prune=prune)
+    def explored(options: Options) -> Exploration:
+        def prepare() -> tuple[Laboratory, Search]:
+            laboratory = Laboratory(Template(made_by), world, options)
+            return laboratory, Search(laboratory.run, faults=faults, kinds=chosen, prune=prune)
 
-    def work() -> Exploration:
         crew = Crew(processes, prepare) if processes > 1 and can_spread() else None
         laboratory, search = prepare()
         if crew is not None:
             crew.help(search)
-        tour = _Tour(factory, laboratory, search, _told(progress))
+        tour = _Tour(factory, laboratory, search, _told(progress), began=began)
         try:
-            with _few_collections():
-                return tour.make(limit_s=limit_s, most=COUNTEREXAMPLES_MAX if find_all else 1)
+            with _as_found(world), _few_collections():
+                return tour.make(limit_s=limit_s, most=most)
         finally:
             laboratory.close()
             if crew is not None:
                 crew.close()
+
+    def work() -> Exploration:
+        if prune and not any(map(callable, options.fakes.values())):
+            try:
+                return explored(replace(options, looks_back=False))
+            except _LookedBack:
+                pass  # so states count as one that are not; and it begins again
+        return explored(options)
 
     with _as_found(world):
         return aside(work)
@@ -210,7 +223,7 @@ def replay(
     def work() -> Exploration:
         laboratory = Laboratory(Template(_as_factory(factory)), world, options)
         search = Search(laboratory.run, faults=len(script), kinds=frozenset(KINDS), prune=False)
-        tour = _Tour(factory, laboratory, search, None)
+        tour = _Tour(factory, laboratory, search, None, began=_stopwatch_s())
         try:
             return tour.repeat(script)
         finally:
@@ -243,22 +256,38 @@ def _few_collections() -> Generator[None]:
         gc.set_threshold(*before)
 
 
+class _LookedBack(Exception):
+    """A function or an invariant wants to know why a run rolled back."""
+
+
 class _Tour:
     """One exploration, while it goes on."""
 
     def __init__(
-        self, factory: object, laboratory: Laboratory, search: Search, told: Told | None
+        self,
+        factory: object,
+        laboratory: Laboratory,
+        search: Search,
+        told: Told | None,
+        *,
+        began: float,
     ) -> None:
         self._factory = factory
         self._laboratory = laboratory
         self._search = search
         self._told = told
-        self._began = self._said = _stopwatch_s()
+        self._began = self._said = began
         self._found: list[Counterexample] = []
 
     def make(self, *, limit_s: float | None, most: int) -> Exploration:
-        """Make every run, until the time is up or *most* counterexamples are found."""
+        """Make every run, until the time is up or *most* counterexamples are found.
+
+        Raises:
+            _LookedBack: Somebody looked at what is forgotten of runs that roll back.
+        """
         for trial in self._search.trials():
+            if trial.scout.looked_back is not None and not self._laboratory.options.looks_back:
+                raise _LookedBack
             if not trial.violations:
                 _check_repeats(trial)
             broken = self._news(trial)

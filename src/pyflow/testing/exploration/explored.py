@@ -10,7 +10,7 @@ from pyflow.testing.errors import counted
 from pyflow.testing.exploration.recorder import EngineDied
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pyflow.define.plan import Plan
@@ -67,6 +67,7 @@ class Explored:
         self._recorder = recorder
         self._run = run
         self._state: RunState | None = None
+        self.on_look_back: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         faults = counted(self.faults, "fault", "faults")
@@ -84,6 +85,7 @@ class Explored:
     @property
     def events(self) -> list[Event]:
         """What was recorded, in order."""
+        self._look_back()
         return self._recorder.events
 
     @property
@@ -93,10 +95,15 @@ class Explored:
         Raises:
             NotRun: The engine died before the run began.
         """
+        self._look_back()
+        return self._known
+
+    @property
+    def _known(self) -> RunState:
         if self._state is None:
             self._state = self._begun._driver.state  # noqa: SLF001 - what the engine knows, at no cost
             if self.status == "crashed":  # it knew more than it had recorded, and took that along
-                self._state = RunState.replay(self.plan, self.events)
+                self._state = RunState.replay(self.plan, self._recorder.events)
         return self._state
 
     @property
@@ -106,6 +113,7 @@ class Explored:
         Raises:
             NotRun: The engine died before the run began.
         """
+        self._look_back()
         return self._begun._result()  # noqa: SLF001
 
     @property
@@ -128,7 +136,7 @@ class Explored:
     @property
     def residue(self) -> tuple[str, ...]:
         """Tasks whose effect is still applied after a rollback, as the run says."""
-        outcome = self.state.outcome if self.has_begun else None
+        outcome = self._known.outcome if self.has_begun else None
         return tuple(outcome.residue or ()) if outcome is not None else ()
 
     @property
@@ -143,8 +151,13 @@ class Explored:
 
     def is_undone(self, task: str | None) -> bool:
         """Return whether *task* counts as undone."""
-        found = self.state.tasks.get(task or "")
+        found = self._known.tasks.get(task or "")
         return found is not None and found.status == "undone"
+
+    def _look_back(self) -> None:
+        """Have it noted that an invariant looks at how the run got where it is."""
+        if self.on_look_back is not None:
+            self.on_look_back()
 
     @property
     def _begun(self) -> Run:

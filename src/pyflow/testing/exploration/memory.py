@@ -4,32 +4,95 @@ Two runs in the same state go the same way from there, however they got to it.
 So of a task that is done this keeps that it was started, and forgets after how
 many tries, and what was saved for tries that will not be made. Whatever some
 function, some policy or some invariant may look at stays.
+
+A run that rolls back acts on what is applied, and no longer on why it turned
+back: which task failed, of what, and what never began. That is forgotten as
+well, unless somebody looks back. A function can, with ``ctx.cause`` and
+``ctx.outcome``, and so can an invariant; then nothing of it may be forgotten.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyflow.run.states import TASK_SETTLED
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyflow.define.plan import Callee, Plan
     from pyflow.run.state import RunState, TaskState
     from pyflow.testing.exploration.recorder import Recorder
 
-__all__ = ["remembered_by"]
+__all__ = ["Memory"]
 
+NOTHING = repr(None)
 DONE = ("succeeded", "skipped")
 """What is tried no more, unless it is undone."""
 
 
-def remembered_by(state: RunState, recorder: Recorder) -> object:
-    """Return what an engine, and whoever takes the run up after it, knows of the past."""
-    tasks = state.tasks
+class Memory:
+    """What is kept of the runs of one plan."""
+
+    def __init__(self, plan: Plan, *, looks_back: bool) -> None:
+        """Make a memory; *looks_back* says whether somebody looks at why a run rolls back."""
+        self._looks_back = looks_back
+        self._read = frozenset(_read_in_rollback(plan))
+
+    def of(self, state: RunState, recorder: Recorder) -> object:
+        """Return what an engine, and whoever takes the run up after it, knows of the past."""
+        if state.intent == "rollback" and not self._looks_back:
+            return self._of_rollback(state, recorder)
+        tasks = state.tasks
+        return (
+            tuple(map(_task, tasks.values(), (name in state.passing for name in tasks))),
+            frozenset(recorder.outputs.items()),
+            frozenset(one for one in recorder.saved.items() if _may_read(tasks.get(one[0][0]))),
+            *_calls(state, recorder, _may_read),
+        )
+
+    def _of_rollback(self, state: RunState, recorder: Recorder) -> object:
+        """Return what matters once the run does nothing but take back."""
+        tasks = state.tasks
+        saved = (one for one in recorder.saved.items() if _may_undo(tasks.get(one[0][0])))
+        return (
+            tuple([self._left_of(one) for one in tasks.values()]),
+            frozenset([one for one in recorder.outputs.items() if one[1] != NOTHING]),
+            frozenset(saved),
+            *_calls(state, recorder, _may_undo),
+        )
+
+    def _left_of(self, state: TaskState) -> object:
+        if _may_undo(state) or state.leftover or self._is_read(state):
+            return _task(state, passing=False)
+        if state.status == "undone":
+            return state.status
+        return bool(state.attempt) and state.node.task.effect  # the end says what was not undone
+
+    def _is_read(self, state: TaskState) -> bool:
+        whole = state if state.parent is None else state.parent
+        return whole.name in self._read
+
+
+def _read_in_rollback(plan: Plan) -> Iterator[str]:
+    """Yield the tasks whose output some undo or finalizer of *plan* asks for."""
+    undos = [node.undo for node in plan.nodes.values() if node.undo is not None]
+    callees: list[Callee] = [*undos, *(callee for _, callee in plan.finalizers)]
+    for callee in callees:
+        yield from (one.source for one in callee.wiring if one.kind == "output")
+
+
+def _calls(
+    state: RunState, recorder: Recorder, is_open: Callable[[TaskState | None], bool]
+) -> tuple[object, ...]:
+    """Return what is known of calls that no state of a task shows."""
+    ended, called = recorder.ended.items(), recorder.called if recorder.resumed else ()
     return (
-        tuple(map(_task, tasks.values(), (name in state.passing for name in tasks))),
-        frozenset(recorder.outputs.items()),
-        frozenset(one for one in recorder.saved.items() if _may_read(tasks.get(one[0][0]))),
-        frozenset(one for one in recorder.ended.items() if not _is_undone(tasks.get(one[0][1]))),
+        frozenset([one for one in ended if not _is_undone(state.tasks.get(one[0][1]))]),
         recorder.finalizer,
-        recorder.resumed,  # each time, what functions had kept in variables was lost
+        recorder.resumed,
+        # What the others had kept in variables was lost.
+        frozenset([one for one in called if is_open(state.tasks[one[1]])]),
     )
 
 
@@ -49,6 +112,13 @@ def _may_read(state: TaskState | None) -> bool:
     if state.status in DONE:
         return state.node.undo is not None
     return state.status != "undone"
+
+
+def _may_undo(state: TaskState | None) -> bool:
+    """Return whether, in a rollback, a call is under way or to come that may read what *state* saved."""
+    if state is None or state.status not in TASK_SETTLED:
+        return True
+    return state.node.undo is not None and bool(state.attempt) and state.status != "undone"
 
 
 def _is_undone(state: TaskState | None) -> bool:

@@ -52,6 +52,7 @@ class Recorder:
         self.finalizer: str | None = None  # the last that has begun
         self.commands = 0  # of people, that were taken in
         self.resumed = 0
+        self.called: set[tuple[str, str]] = set()  # what and of which task, since then
         self.is_fresh = False  # it was taken up, and nothing has followed from that yet
         self.is_over = False
         self._chain = DraftChain("")
@@ -95,6 +96,7 @@ class Recorder:
         self.is_fresh = self.is_fresh and isinstance(event, ev.LockAcquired)
         if isinstance(event, ev.TaskStarted | ev.UndoStarted):
             self.started[event.kind, event.task, event.attempt] += 1
+            self.called.add((event.kind, event.task))
         elif isinstance(event, ev.TaskSucceeded | ev.InterruptResolved):
             self.outputs[event.task] = repr(event.output)
         elif isinstance(event, ev.CheckpointSaved):
@@ -112,6 +114,7 @@ class Recorder:
             self.commands += 1
         elif isinstance(event, ev.RunResumed):
             self.resumed += 1
+            self.called.clear()
             self.is_fresh = True
         elif event.kind in OVER:
             self.is_over = True

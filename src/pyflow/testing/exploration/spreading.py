@@ -214,12 +214,14 @@ class Crew:
 def take(search: Search, script: Script, scout: Scout, answer: Mapping[str, Any]) -> Taken | None:
     """Take a run that was made ahead as if it were made now; None if that cannot be said."""
     marks: list[tuple[int, int]] = [(mark, before) for mark, before in answer["marks"]]
-    offered, ended = answer["offered"], answer["ended"]
+    offered, ended, looked_back = answer["offered"], answer["ended"], answer["looked_back"]
     lied, left = lies_of(script), search.faults - len(script)
     for number, (mark, before) in enumerate(marks):
         if search.known.has(mark, lied, left):
             marks, offered, ended = marks[:number], offered[:before], None
             scout.was_pruned = True
+            if looked_back is not None and looked_back > number:  # it would not have come to that
+                looked_back = None
             break
     else:
         if ended is None:  # it was given up at a state that nobody has gone on from
@@ -227,6 +229,7 @@ def take(search: Search, script: Script, scout: Scout, answer: Mapping[str, Any]
     for mark, _ in marks:
         search.known.note(mark, lied, left)
     scout.left.clear()
+    scout.looked_back = looked_back
     scout.marks += marks
     scout.offered += [(point, tuple(kinds)) for point, kinds in offered]
     return Taken(script, scout, ended)
@@ -266,7 +269,12 @@ def _made(search: Search, script: Script) -> dict[str, Any] | None:
     if made.violations:
         return None
     offered = scout.offered if len(script) < search.faults else []
-    return {"marks": scout.marks, "offered": offered, "ended": made.ended}
+    return {
+        "marks": scout.marks,
+        "offered": offered,
+        "ended": made.ended,
+        "looked_back": scout.looked_back,
+    }
 
 
 def _plain(script: Script) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pyflow.run.state import RunState
 from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
-from pyflow.testing.exploration.memory import remembered_by
+from pyflow.testing.exploration.memory import Memory
 from pyflow.testing.exploration.promises import PROMISES, may_break
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
 from pyflow.testing.exploration.template import unequal
@@ -92,6 +92,8 @@ class Scout:
         self.left: dict[str, FaultKind] = {fault.point: fault.kind for fault in script}
         self.is_dead = False
         self.was_pruned = False
+        self.looked_back: int | None = None
+        """After how many marks somebody asked why the run rolls back; None if nobody did."""
         self.fingerprint: Callable[[], object] = lambda: None
         self._passed: dict[str, tuple[FaultKind, ...]] = {}  # on the way to the last fault
         self._kinds = kinds
@@ -131,6 +133,11 @@ class Scout:
         self._mine.add(mark)
         self._offer(point, kinds)
         return None
+
+    def look_back(self) -> None:
+        """Note that somebody asks why the run rolls back."""
+        if self.looked_back is None:
+            self.looked_back = len(self.marks)
 
     def check_used(self) -> None:
         """Check that everything in the script has happened.
@@ -180,6 +187,8 @@ class Options:
     drain_timeout_s: float = 600.0
     at_the_end: tuple[AtTheEnd, ...] = ()
     always: tuple[Callable[[World], object], ...] = ()
+    looks_back: bool = True
+    """Whether a function or an invariant may look at why a run rolls back."""
 
 
 class Laboratory:
@@ -192,6 +201,7 @@ class Laboratory:
         self._executor = _KeptExecutor()
         self._stage = Stage(self._executor, fakes=options.fakes)
         self._plan: Any = None
+        self._memory: Memory
         self._loop = VirtualLoop(turns_max=TURNS_MAX)
         self._saved = world.save()
 
@@ -214,6 +224,7 @@ class Laboratory:
             scout,
             world=self.world,
             plan=self._renewed(),
+            memory=self._memory,
             renew=self._renewed,
             stage=self._stage,
             options=self.options,
@@ -237,6 +248,7 @@ class Laboratory:
         """Return the plan with the functions of a new workflow, which remember nothing."""
         if self._template.renew():
             self._plan = self._template.plan
+            self._memory = Memory(self._plan, looks_back=self.options.looks_back)
             self._stage.prepare(self._plan)
         return self._plan
 
@@ -261,6 +273,7 @@ class Trial:
         *,
         world: World,
         plan: Any,
+        memory: Memory,
         renew: Callable[[], Any],
         stage: Stage,
         options: Options,
@@ -271,6 +284,7 @@ class Trial:
         self.explored: Explored | None = None
         self._world = world
         self._plan = plan
+        self._memory = memory
         self._renew = renew
         self._stage = stage
         self._options = options
@@ -364,6 +378,7 @@ class Trial:
         except EngineDied:
             self._end("crashed")
         else:
+            self._run._driver.desk.on_look_back = self._look_back  # noqa: SLF001
             self._watch()
 
     async def _bury(self) -> None:
@@ -413,8 +428,11 @@ class Trial:
         held = (*AT_ANY_TIME, *(one for one in PROMISES if may_break(one, kinds)))
         if not self.scout.was_pruned:
             self.explored = run
-            held = (*AT_THE_END, *held, *self._options.at_the_end)
+            held = (*AT_THE_END, *held)
         for invariant in held if run.has_begun else ():
+            self._hold(invariant, run)
+        run.on_look_back = self._look_back
+        for invariant in self._options.at_the_end if self.explored and run.has_begun else ():
             self._hold(invariant, run)
 
     def stall(self, message: str) -> None:
@@ -573,8 +591,13 @@ class Trial:
         touched = self._touched(state)
         asked = tuple(self._asked[recorder.commands :])
         run = (state.status, state.intent, state.paused, self._asking, asked)
-        remembered = remembered_by(state, recorder)
+        remembered = self._memory.of(state, recorder)
         return run, recorder.is_fresh, calls, touched, remembered, self._world.fingerprint()
+
+    def _look_back(self) -> None:
+        """Note that somebody wants to know what is forgotten of a run that rolls back."""
+        if self._known().intent == "rollback":
+            self.scout.look_back()
 
     def _touched(self, state: RunState) -> object:
         """Return what was changed and by whom, but for what has been taken back and is as before."""
