@@ -37,7 +37,7 @@ def seconds(value: Span, *, what: str = "span", zero: bool = False) -> float:
         DefinitionError: *value* is no such span, is negative, or is more
             than a hundred years.
     """
-    number = _number(value)
+    number = value if type(value) is float else _number(value)
     if number is None or not (0 < number <= SPAN_S_MAX or (number == 0 and zero)):
         raise DefinitionError(what, [span_problem(value, zero=zero)])
     return number

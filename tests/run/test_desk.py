@@ -23,7 +23,7 @@ def desk() -> RunDesk:
         environment=None,
         parameters=unused,
         loop=asyncio.get_running_loop(),
-        rng=unused,
+        seed=0.0,
         executor=unused,
         post=unused,
         settle=unused,

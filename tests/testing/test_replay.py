@@ -391,9 +391,9 @@ explored 'switch' under up to 2 faults: 1 counterexample
   faults   0 faults 1, 1 faults 18, 2 faults 69
   kinds    fails 12, applied_then_fails 11, lies 6, hangs 6, crash 28, cancel 8, pause 8, roll_back 8
   points   31 at which something could go wrong
-  pruned   46 runs, at a state that another went on from
-  skipped  54 runs
-  endings  cancelled 10, crashed 1, held 5, rolled_back 15, succeeded 11
+  pruned   53 runs, at a state that another went on from
+  skipped  52 runs
+  endings  cancelled 10, crashed 1, held 5, rolled_back 8, succeeded 11
 
 {report.counterexample}"""
         )

@@ -148,6 +148,8 @@ def bind_params(
     problems = list(_source_problems(environment, given))
     if problems:
         raise DefinitionError(subject, problems)
+    if not plan.params and not given:
+        return Parameters({}, {}, {}, ())
 
     data: dict[str, Any] = {}
     objects: dict[str, Any] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 from pyflow.run.context import AsyncContext, AsyncRecoveryContext, Context, RecoveryContext
 from pyflow.tracing import traced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from pyflow.define.plan import Callee
     from pyflow.define.policies import Isolation
@@ -24,13 +25,13 @@ class Caller:
     """Knows where each call runs; one for all runs of an engine."""
 
     def __init__(
-        self, executor: Executor, isolation: Isolation | None, environ: Mapping[str, str]
+        self, executor: Executor, isolation: Isolation | None, variables: Iterable[str]
     ) -> None:
         self.executor = executor
         self.stage: Callable[[Callee, Call, Task | None], Callee] | None = None
         """Returns what is called in the place of a function; in a simulation."""
         self._isolation = isolation
-        self._environ = environ
+        self._variables = tuple(variables)  # of the environment, for whom a process is made
 
     def is_direct(self, callee: Callee, task: Task) -> bool:
         """Return whether *callee* of *task* may simply be awaited on the loop."""
@@ -59,7 +60,8 @@ class Caller:
         """Call *callee* in a fresh interpreter; its timeout really stops it."""
         from pyflow.run.process import run_in_process  # noqa: PLC0415 - only where it is used
 
-        environ = {**self._environ, **(traced({}) or {})}
+        known = {name: os.environ[name] for name in self._variables if name in os.environ}
+        environ = {**known, **(traced({}) or {})}
         return await run_in_process(
             callee, arguments, call, desk, environ=environ, timeout_s=timeout_s
         )

@@ -43,8 +43,12 @@ class Desk(Protocol):
     workflow: str
     environment: Environment | None
     loop: asyncio.AbstractEventLoop
-    rng: random.Random
     trace: Trace
+
+    @property
+    def rng(self) -> random.Random:
+        """What draws jitter."""
+        ...
 
     @property
     def params(self) -> Mapping[str, Any]:

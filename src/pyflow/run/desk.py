@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyflow.errors import CodecError, OutsideExecutor, RunStopping
@@ -15,7 +16,6 @@ from pyflow.run.state import no_task
 from pyflow.tracing import Trace
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from pyflow.define.environment import Environment, Parameters
@@ -43,7 +43,7 @@ class RunDesk:
         environment: Environment | None,
         parameters: Parameters,
         loop: asyncio.AbstractEventLoop,
-        rng: random.Random,
+        seed: float,
         executor: Executor,
         post: Callable[[Happening], None],
         settle: Callable[[], None],
@@ -53,7 +53,8 @@ class RunDesk:
         self.workflow = state.plan.workflow_name
         self.environment = environment
         self.loop = loop
-        self.rng = rng
+        self._seed = seed
+        self._rng: random.Random | None = None
         self.trace = Trace(run_id)
         """The run's; another one where it was started in a span."""
         self._state = state
@@ -73,6 +74,13 @@ class RunDesk:
     def params(self) -> Mapping[str, Any]:
         """The parameters as tasks see them: data, and objects as they are."""
         return {**copied(self._parameters.data), **self._parameters.objects}
+
+    @property
+    def rng(self) -> random.Random:
+        """What draws jitter, made for the first draw: that takes a while, and most runs never draw."""
+        if self._rng is None:
+            self._rng = random.Random(self._seed)  # noqa: S311 - jitter, nothing secret
+        return self._rng
 
     def remember(self, events: Iterable[Event]) -> None:
         """Take in what a run that is taken up again has saved."""
@@ -149,7 +157,7 @@ class RunDesk:
             return
         loop = asyncio.get_running_loop()
         alarm = loop.create_future()
-        timer = loop.call_later(delay_s, _ring, alarm)
+        timer = loop.call_at(loop.time() + delay_s, _ring, alarm)
         is_cut = False
 
         def cut() -> None:
@@ -160,10 +168,13 @@ class RunDesk:
         self._waits[cut] = call
         try:
             await alarm
-        finally:
+        except BaseException:
             timer.cancel()
+            raise
+        finally:
             self._waits.pop(cut, None)
         if is_cut:
+            timer.cancel()
             raise _cut_short(call)
 
     async def wait(self, call: Call, waiting: Awaitable[T]) -> T:

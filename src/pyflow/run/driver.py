@@ -30,7 +30,6 @@ from pyflow.tracing import trace_of
 
 if TYPE_CHECKING:
     import asyncio
-    import random
     from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
     from datetime import datetime
 
@@ -61,7 +60,7 @@ class Driver:
         run_id: str,
         journal: Journal,
         clock: Clock,
-        rng: random.Random,
+        seed: float,
         slots: Slots,
         locks: LockManager,
         committer: Committer | None,
@@ -94,7 +93,7 @@ class Driver:
             environment=environment,
             parameters=parameters,
             loop=loop,
-            rng=rng,
+            seed=seed,
             executor=caller.executor,
             post=self.post,
             settle=self.settle,
@@ -106,7 +105,6 @@ class Driver:
             caller=caller,
             parameters=parameters,
             redactor=redactor,
-            rng=rng,
             default_timeout_s=environment.task_timeout_s if environment is not None else None,
             post=self.post,
             release=self._release,
@@ -348,7 +346,8 @@ class Driver:
                 machine.dispatch(self._take_slots())
             events, commands = machine.take()
             if events and self._committer is not None:
-                self._committer.put(self, self._batch(events), commands)
+                batch = Batch(self.run_id, self._masked(events), self._clock.now(), self._fences)
+                self._committer.put(self, batch, commands)
             elif events:
                 self._commit(events)
         except BaseException as error:  # noqa: BLE001 - nothing may start that has no record
@@ -393,17 +392,13 @@ class Driver:
         return broken
 
     def _commit(self, events: list[Event]) -> Sequence[Record]:
-        batch = self._batch(events)
-        if batch.fences:
-            return self._journal.append(
-                batch.run_id, batch.events, at=batch.at, fences=batch.fences
-            )
-        return self._journal.append(batch.run_id, batch.events, at=batch.at)
+        events, at = self._masked(events), self._clock.now()
+        if self._fences:
+            return self._journal.append(self.run_id, events, at=at, fences=self._fences)
+        return self._journal.append(self.run_id, events, at=at)
 
-    def _batch(self, events: list[Event]) -> Batch:
-        if self.redactor:
-            events = [redacted(event, self.redactor) for event in events]
-        return Batch(self.run_id, events, self._clock.now(), self._fences)
+    def _masked(self, events: list[Event]) -> list[Event]:
+        return [redacted(one, self.redactor) for one in events] if self.redactor else events
 
     def _tell_listeners(self) -> None:
         for listener in tuple(self.listeners):

@@ -199,11 +199,8 @@ class Engine(Asking):
         self._source = (self._store is not None) if source is None else source
         self._sources: dict[str, Source] = {}
         self._environ = dict(os.environ if environ is None else environ)
-        kept = (*KEPT_VARIABLES, *pass_env)
         self._executor: Executor = executor if executor is not None else ThreadExecutor()
-        self._caller = Caller(
-            self._executor, isolation, {k: os.environ[k] for k in kept if k in os.environ}
-        )
+        self._caller = Caller(self._executor, isolation, (*KEPT_VARIABLES, *pass_env))
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
         self._slots = Slots(max_parallel)
         self._locks: LockManager = locks or MemoryLocks(now=self._clock.now)
@@ -740,7 +737,7 @@ class Engine(Asking):
             run_id=run_id,
             journal=self.journal,
             clock=self._clock,
-            rng=random.Random(self._rng.random()),  # noqa: S311 - jitter, nothing secret
+            seed=self._rng.random(),
             slots=self._slots,
             locks=self._locks,
             committer=self._committer(loop),

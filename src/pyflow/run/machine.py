@@ -146,8 +146,9 @@ class Machine:
     @property
     def _is_still(self) -> bool:
         """Whether nothing is under way, but for what may go on while people decide."""
-        beside = 0 if self.is_stopping else sum(s.status == "running" for s in self._watching)
-        return self.flying == beside
+        if not self._watching or self.is_stopping:
+            return self.flying == 0
+        return self.flying == sum(s.status == "running" for s in self._watching)
 
     # Forward ------------------------------------------------------------------------------
 

@@ -261,7 +261,9 @@ def _metrics(state: RunState, started: datetime | None, ended: datetime | None) 
     for stage in state.plan.stages:
         for name in stage:
             one = state.tasks[name]
-            longest = max(one.node.depends_on, key=done.__getitem__, default=None)
+            needs = one.node.depends_on
+            several = len(needs) > 1
+            longest = max(needs, key=done.__getitem__) if several else next(iter(needs), None)
             before[name] = longest
             done[name] = one.duration_s + (done[longest] if longest is not None else 0.0)
     last = max(done, key=done.__getitem__, default=None)

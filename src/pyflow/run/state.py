@@ -161,7 +161,9 @@ class RunState:
     @property
     def waits_for_resume(self) -> bool:
         """Whether it is paused until it is taken up: a signal came, or somebody could not be told."""
-        return (self.paused_by or "").partition(":")[0] in ("signal", "notification")
+        if self.paused_by is None:
+            return False
+        return self.paused_by.partition(":")[0] in ("signal", "notification")
 
     def apply(self, event: Event) -> None:
         """Take in what happened."""

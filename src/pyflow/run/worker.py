@@ -22,7 +22,6 @@ from pyflow.run.result import task_error
 from pyflow.tracing import enter
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
     from pyflow.define.environment import Parameters
@@ -49,7 +48,6 @@ class Worker:
         caller: Caller,
         parameters: Parameters,
         redactor: Redactor,
-        rng: random.Random,
         default_timeout_s: float | None,
         post: Callable[[on.Happening], None],
         release: Callable[[str], None],
@@ -62,7 +60,6 @@ class Worker:
         self._caller = caller
         self._parameters = parameters
         self._redactor = redactor
-        self._rng = rng
         self._default_timeout_s = default_timeout_s
         self._post = post
         self._release = release
@@ -355,7 +352,9 @@ class Worker:
         if isinstance(error, StillRunning):
             error, leftover = error.as_timeout(name), True
         self.errors[role, name] = error
-        return failure(error, redactor=self._redactor, chance=self._rng.random(), leftover=leftover)
+        return failure(
+            error, redactor=self._redactor, chance=self._desk.rng.random(), leftover=leftover
+        )
 
     def _recorded(self, role: str, state: TaskState) -> TaskError | None:
         return task_error(state, self.errors.get((role, state.name)))

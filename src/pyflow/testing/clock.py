@@ -10,14 +10,13 @@ import asyncio
 import heapq
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyflow.testing.errors import SimulationError
 
 if TYPE_CHECKING:
     import contextvars
     from collections import deque
-    from collections.abc import Callable
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
 
@@ -47,7 +46,7 @@ class VirtualTime(asyncio.BaseEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
+        callback: Any,
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
@@ -55,22 +54,22 @@ class VirtualTime(asyncio.BaseEventLoop):
         if math.isnan(when):
             raise ValueError("a timer was set for NaN; expected a time in seconds")
         if self._debug or self._closed or when is None:  # pyright: ignore[reportUnnecessaryComparison]
-            return super().call_at(when, cast("Any", callback), *args, context=context)
-        timer: Any = asyncio.TimerHandle(when, cast("Any", callback), args, self, context)
+            return super().call_at(when, callback, *args, context=context)
+        timer: Any = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # noqa: SLF001 - as asyncio's own does, with fewer questions
         return timer
 
     def call_soon(
         self,
-        callback: Callable[..., object],
+        callback: Any,
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """Call *callback* in the next turn."""
         if self._debug or self._closed:
-            return super().call_soon(cast("Any", callback), *args, context=context)
-        handle = asyncio.Handle(cast("Any", callback), args, self, context)
+            return super().call_soon(callback, *args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -123,14 +122,14 @@ class VirtualClock:
             SimulationError: The running loop keeps real time.
         """
         if self._follows:
-            self._follow(running_loop())
+            loop = running_loop()
+            if loop is not None and loop is not self._loop:
+                self._follow(loop)
         if self._loop is None:
             return self._epoch
         return self._epoch + timedelta(seconds=self._loop.time())
 
-    def _follow(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        if loop is None or loop is self._loop:
-            return
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
         if not isinstance(loop, VirtualTime):
             raise SimulationError(
                 f"VirtualClock was read under {type(loop).__name__}, whose time is real; run the "

@@ -50,7 +50,7 @@ class _Task(asyncio.Task[Any]):
 
     __slots__ = ("number",)
 
-    def __init__(self, number: int, coro: Any, name: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, number: int, coro: Any, name: Any, options: dict[str, Any]) -> None:
         self.number = number  # first: asyncio puts the task into a set while it is being made
         super().__init__(coro, name=name or f"Task-{number}", **options)
 
@@ -77,6 +77,7 @@ class VirtualLoop(WorkingLoop):
 
     # asyncio's own state, under the names that it has in every version.
     _stopping: bool
+    _task_factory: Any
     _timer_cancelled_count: int
 
     def __init__(
@@ -100,16 +101,10 @@ class VirtualLoop(WorkingLoop):
         """Called before each jump with the time that the next timer is set for; it may set others,
         or have something run before time moves on."""
         super().__init__(start_s=start_s)
-        self.set_task_factory(cast("Any", self._make_task))
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed() else f"{len(self._works)} in flight"
         return f"<VirtualLoop at {round(self._now, 6)} s, {state}>"
-
-    def close(self) -> None:
-        """Let go of threads and of what is queued; nothing runs on the loop any more."""
-        self.set_task_factory(None)  # a method of its own, by which it would hold itself
-        super().close()
 
     async def wait_idle(self) -> None:
         """Wait until nothing else can run before time moves on.
@@ -171,36 +166,40 @@ class VirtualLoop(WorkingLoop):
                 coro.close()
         self.close()
 
-    def _make_task(
-        self, _: object, coro: Any, *, name: str | None = None, **kw: Any
-    ) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: object = None, **options: Any) -> asyncio.Task[Any]:
+        """Make a task that hashes by its number, unless another factory is set."""
+        if self._task_factory is not None or self.is_closed():
+            return super().create_task(coro, name=name, **options)
         self._tasks_made += 1
-        kw["loop"] = self
-        return _Task(self._tasks_made, coro, name, kw)
+        options["loop"] = self
+        return _Task(self._tasks_made, coro, name, options)
 
     def _run_once(self) -> None:
-        """Take one turn: run what can run, and where nothing can, wait for work or move time on.
+        """Take turns until the loop is to stop: run what can run, and where nothing can, move time on.
 
         It calls in the order in which asyncio's own would. There is no outside
         world to look at, which would be most of the cost of a turn.
         """
-        ready = self._ready
-        if self._timer_cancelled_count:
-            left = drop_cancelled(self._scheduled, self._timer_cancelled_count)
-            self._timer_cancelled_count = left
-        if self._works.all:
-            self._turns = 0
-            if not ready and not self._stopping:
-                self._attend()
-        elif ready or self._stopping:
-            self._turns += 1
-            if self._turns > self.turns_max:
-                self._spinning()
-        else:
-            self._move_on()
-        if self._scheduled:
-            take_due(self._scheduled, self._now + self._clock_resolution, ready)
-        run_ready(ready)
+        ready, timers, works = self._ready, self._scheduled, self._works
+        while True:
+            if self._timer_cancelled_count:
+                left = drop_cancelled(timers, self._timer_cancelled_count)
+                self._timer_cancelled_count = left
+            if works.all:
+                self._turns = 0
+                if not ready and not self._stopping:
+                    self._attend()
+            elif ready or self._stopping:
+                self._turns += 1
+                if self._turns > self.turns_max:
+                    self._spinning()
+            else:
+                self._move_on()
+            if timers:
+                take_due(timers, self._now + self._clock_resolution, ready)
+            run_ready(ready)
+            if self._stopping:
+                return
 
     def _attend(self) -> None:
         """Wait for work in flight, for real; where all of it waits for the loop, move time on."""

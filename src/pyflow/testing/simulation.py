@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Operator", "SimulatedEngine", "Simulation", "simulate"]
 
 T = TypeVar("T")
+RESULT_FIELDS = tuple(one.name for one in fields(Result))
 Operator: TypeAlias = "Callable[[Run], Awaitable[object]]"
 """Somebody who watches a run and asks things of it."""
 
@@ -249,7 +250,7 @@ def simulate(
         result, elapsed_s = aside(lambda: in_virtual_time(main))
     script.check_used()
     return Simulation(
-        **{f.name: getattr(result, f.name) for f in fields(Result)},
+        **{name: getattr(result, name) for name in RESULT_FIELDS},
         order=tuple(call.name for call in stage.calls),
         elapsed=timedelta(seconds=round(elapsed_s, 6)),
         seed=seed,

@@ -73,7 +73,7 @@ class StagedCall:
         self.task = call.task
         self.role = call.role
         self.attempt = call.attempt
-        self.name = NAMES[call.role].format(call.task)
+        self.name = call.task if call.role == "task" else NAMES[call.role].format(call.task)
         self.label = f"{self.name}#{number}"
         self.outcome: Literal["under way", "returned", "raised"] = "under way"
         self.answer: object = None  # of a when= and an on_interrupt=, what it returned
@@ -270,6 +270,8 @@ class Stage:
         return call
 
     def _begin(self, call: StagedCall, fake: Behaviour | None, *, may_wait: bool = True) -> Act:
+        if fake is None and self._faults is NO_FAULTS:
+            return ORIGINAL
         act: Act | None = None
         if fake is not None:
             number = self._numbers[call.name] = self._numbers.get(call.name, 0) + 1

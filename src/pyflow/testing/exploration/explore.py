@@ -97,7 +97,8 @@ def explore(
     answered, of a poll the last look. Of a run that rolls back it forgets why,
     and what never began, unless a function asks for that (``ctx.cause``,
     ``ctx.outcome``) or an invariant does (`Explored.state`, `Explored.result`,
-    `Explored.events`). Switch it off where behaviour depends on
+    `Explored.events`); once that shows, it begins again and forgets nothing,
+    and invariants see those runs again. Switch it off where behaviour depends on
     the hour, where a function keeps in a variable what it was told and another
     acts on that (an output would be seen), or a probe until its next look, or
     where an invariant looks at the whole history of a run.
