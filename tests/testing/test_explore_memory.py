@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from pyflow import RecoveryContext, Workflow
+from pyflow import AsyncContext, RecoveryContext, Workflow
+from pyflow.errors import RunStopping
 from pyflow.record.events import Event, TaskFailed
 from pyflow.testing import Exploration, Explored, World, explore, returns
+from pyflow.testing.faults import FaultKind
 from support.explored import made, switch
 from support.simulated import nothing_behind
 
@@ -98,8 +100,9 @@ class TestRollback:
             lambda run: run.result.tasks["check"].status == "failed",
             lambda run: any(is_failure(event) for event in run.events),
             lambda run: any(is_failure(one.event) for one in run.audit_trail),
+            lambda run: any(one.task == "check" and one.outcome == "raised" for one in run.calls),
         ],
-        ids=["state", "result", "events", "audit_trail"],
+        ids=["state", "result", "events", "audit_trail", "calls"],
     )
     def test_an_invariant_looks_back(self, failed: Callable[[Explored], bool]) -> None:
         """Where an invariant asks what failed, that is not forgotten."""
@@ -112,6 +115,60 @@ class TestRollback:
 
         assert report.counterexample is not None
         assert list(map(str, report.counterexample.faults)) == ["check#1 begins: fails"]
+
+    @pytest.mark.parametrize("by_argument", [True, False])
+    def test_what_was_heard_before(self, *, by_argument: bool) -> None:
+        """A task that is under way as the run turns back knows what it was told on the way."""
+
+        def make(world: World) -> Workflow:
+            async def put(ctx: AsyncContext, check: str = "none") -> None:
+                was = check == "none" if by_argument else ctx.outcome("check") == "failed"
+                try:
+                    await ctx.sleep("10s")
+                except RunStopping:
+                    world.config["mode"] = "left" if was else None
+                    raise
+
+            async def nothing() -> None:
+                """Do nothing."""
+
+            async def check() -> str:
+                return "fine"
+
+            workflow = Workflow("w")
+            workflow.add_task("check", check, allow_failure=True, timeout="1m")
+            workflow.add_task("put", put, depends_on="check", join="done", timeout="1m")
+            workflow.add_recovery("put", nothing, timeout="1m")
+            return workflow
+
+        report = found(make)
+
+        assert report.counterexample is not None
+        assert [one.invariant for one in report.counterexample.violations] == [AS_BEFORE]
+
+    def test_what_was_called(self) -> None:
+        """Whether a function was called is not forgotten, for it may have kept that in a variable."""
+
+        def make(world: World) -> Workflow:
+            seen: list[int] = []
+
+            async def put_back() -> None:
+                if not seen:
+                    world.config["mode"] = None
+
+            async def look() -> None:
+                seen.append(1)
+
+            workflow = switch(world, undo=put_back)
+            workflow.add_task("look", look, depends_on="deploy", effect=False, timeout="1m")
+            return workflow
+
+        world = World()
+        kinds: list[FaultKind] = ["roll_back", "applied_then_fails"]
+        report = explore(made(make, world), world=world, kinds=kinds, faults=1)
+
+        assert report.counterexample is not None
+        assert [one.invariant for one in report.counterexample.violations] == [AS_BEFORE]
 
     def test_what_is_allowed_to_invariants(self) -> None:
         """How a run ends, what it left and who counts as undone may be asked at no cost."""
@@ -130,7 +187,7 @@ class TestRollback:
         nothing = {"deploy": returns(None), "undo of deploy": returns(None)}
         fakes = {"deploy": returns(None), "undo of deploy": put_back}
 
-        assert found(checked, fakes=fakes).runs > found(checked, fakes=nothing).runs
+        assert found(checked, fakes=fakes).pruned < found(checked, fakes=nothing).pruned
 
     def test_arguments(self) -> None:
         """What an undo asks for is not forgotten."""

@@ -94,11 +94,12 @@ def explore(
 
     Pruning takes two states for the same if tasks, calls under way, records
     and world are, whatever the time; of a call under way it knows what it was
-    answered, of a poll the last look. Of a run that rolls back it forgets why,
-    and what never began, unless a function asks for that (``ctx.cause``,
-    ``ctx.outcome``) or an invariant does (`Explored.state`, `Explored.result`,
-    `Explored.events`); once that shows, it begins again and forgets nothing,
-    and invariants see those runs again. Switch it off where behaviour depends on
+    answered, of a poll the last look. Of a run that rolls back it forgets why
+    once nothing else is under way, unless an undo or a finalizer asks for that
+    (``ctx.cause``, ``ctx.outcome``) or an invariant does (`Explored.state`,
+    `Explored.result`, `Explored.events`, `Explored.calls`); once that shows, it
+    begins again and forgets nothing, so invariants see some runs twice. The
+    time that this takes counts. Switch it off where behaviour depends on
     the hour, where a function keeps in a variable what it was told and another
     acts on that (an output would be seen), or a probe until its next look, or
     where an invariant looks at the whole history of a run.

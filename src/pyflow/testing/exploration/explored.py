@@ -58,7 +58,7 @@ class Explored:
         self.world = world
         self.before = before
         self.after: Mapping[str, Any] = world.facts()
-        self.calls = calls
+        self._calls = calls
         self.authors = authors
         self.placed = placed
         self.history: Sequence[Change] = tuple(world.history[-len(placed) :] if placed else ())
@@ -87,6 +87,12 @@ class Explored:
         """What was recorded, in order."""
         self._look_back()
         return self._recorder.events
+
+    @property
+    def calls(self) -> Sequence[StagedCall]:
+        """Every call of a function, in order."""
+        self._look_back()
+        return self._calls
 
     @property
     def state(self) -> RunState:

@@ -2,13 +2,14 @@
 
 Two runs in the same state go the same way from there, however they got to it.
 So of a task that is done this keeps that it was started, and forgets after how
-many tries, and what was saved for tries that will not be made. Whatever some
+many tries, and what was saved for tries that will not be made. What some
 function, some policy or some invariant may look at stays.
 
-A run that rolls back acts on what is applied, and no longer on why it turned
-back: which task failed, of what, and what never began. That is forgotten as
-well, unless somebody looks back. A function can, with ``ctx.cause`` and
-``ctx.outcome``, and so can an invariant; then nothing of it may be forgotten.
+Once a run rolls back and nothing of its way forward is left, it acts on what
+is applied, and no longer on why it turned back: which task failed, and of
+what. That is forgotten as well, unless somebody looks back. An undo and a
+finalizer can, with ``ctx.cause`` and ``ctx.outcome``, and so can an invariant;
+then nothing of it may be forgotten.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Memory:
 
     def of(self, state: RunState, recorder: Recorder) -> object:
         """Return what an engine, and whoever takes the run up after it, knows of the past."""
-        if state.intent == "rollback" and not self._looks_back:
+        if state.intent == "rollback" and not self._looks_back and _is_drained(state):
             return self._of_rollback(state, recorder)
         tasks = state.tasks
         return (
@@ -63,11 +64,9 @@ class Memory:
         )
 
     def _left_of(self, state: TaskState) -> object:
-        if _may_undo(state) or state.leftover or self._is_read(state):
+        if _may_undo(state) or self._is_read(state):
             return _task(state, passing=False)
-        if state.status == "undone":
-            return state.status
-        return bool(state.attempt) and state.node.task.effect  # the end says what was not undone
+        return "undone" if state.status == "undone" else bool(state.attempt)
 
     def _is_read(self, state: TaskState) -> bool:
         whole = state if state.parent is None else state.parent
@@ -91,9 +90,14 @@ def _calls(
         frozenset([one for one in ended if not _is_undone(state.tasks.get(one[0][1]))]),
         recorder.finalizer,
         recorder.resumed,
-        # What the others had kept in variables was lost.
+        # Since it was taken up last: what calls before that kept in variables was lost.
         frozenset([one for one in called if is_open(state.tasks[one[1]])]),
     )
+
+
+def _is_drained(state: RunState) -> bool:
+    """Return whether no task is under way, or to come, that knows what it was told on the way."""
+    return all(one.status in TASK_SETTLED and not one.leftover for one in state.tasks.values())
 
 
 def _task(state: TaskState, passing: bool) -> object:
@@ -115,8 +119,8 @@ def _may_read(state: TaskState | None) -> bool:
 
 
 def _may_undo(state: TaskState | None) -> bool:
-    """Return whether, in a rollback, a call is under way or to come that may read what *state* saved."""
-    if state is None or state.status not in TASK_SETTLED:
+    """Return whether, in a rollback, an undo is under way or to come that may read what *state* saved."""
+    if state is None:  # a finalizer
         return True
     return state.node.undo is not None and bool(state.attempt) and state.status != "undone"
 

@@ -136,7 +136,7 @@ class Scout:
 
     def look_back(self) -> None:
         """Note that somebody asks why the run rolls back."""
-        if self.looked_back is None:
+        if self.looked_back is None and not self.was_pruned:
             self.looked_back = len(self.marks)
 
     def check_used(self) -> None:
