@@ -121,7 +121,7 @@ class TestRollback:
         """A task that is under way as the run turns back knows what it was told on the way."""
 
         def make(world: World) -> Workflow:
-            async def put(ctx: AsyncContext, check: str = "none") -> None:
+            async def put(ctx: AsyncContext, check: str | None = "none") -> None:
                 was = check == "none" if by_argument else ctx.outcome("check") == "failed"
                 try:
                     await ctx.sleep("10s")
@@ -132,8 +132,8 @@ class TestRollback:
             async def nothing() -> None:
                 """Do nothing."""
 
-            async def check() -> str:
-                return "fine"
+            async def check() -> None:
+                """Find nothing wrong."""
 
             workflow = Workflow("w")
             workflow.add_task("check", check, allow_failure=True, timeout="1m")
