@@ -64,6 +64,25 @@ def endless(world: World) -> Workflow:
     return switch(world, timeout=None)
 
 
+def remembering(world: World) -> Workflow:
+    """Return a switch whose undo acts only if its own process has made the change."""
+    noted: list[str] = []
+
+    async def put() -> None:
+        noted.append("mode")
+        world.config["mode"] = "new"
+
+    async def put_back() -> None:
+        if noted:
+            world.config["mode"] = None
+
+    return switch(world, put, put_back)
+
+
+async def break_down() -> None:
+    raise ConnectionError
+
+
 def forgetful(world: World) -> Workflow:
     """Return a switch whose undo acts only if the change was noted, which comes after it."""
     noted: list[str] = []

@@ -12,7 +12,7 @@ import pyflow
 from pyflow import NOT_APPLIED, UNKNOWN, Applied, AsyncContext, AsyncRecoveryContext, Workflow
 from pyflow.record import events as ev
 from pyflow.testing import Exploration, Explored, Fault, World, explore, replay
-from support.explored import FEW, switch
+from support.explored import FEW, break_down, made, remembering, switch
 from support.simulated import nothing_behind
 
 CRASH: Any = ["crash"]
@@ -339,26 +339,13 @@ class TestAnotherProcess:
     def test_variables_are_gone(self) -> None:
         """What a function kept in a variable is not there after a crash, and that is found."""
 
-        def forgetful(world: World) -> Workflow:
-            noted: list[str] = []
-
-            async def put() -> None:
-                noted.append("mode")
-                world.config["mode"] = "new"
-
-            async def put_back() -> None:
-                if noted:
-                    world.config["mode"] = None
-
-            async def verify() -> None:
-                raise ConnectionError
-
-            workflow = switch(world, put, put_back)
-            workflow.add_task("verify", verify, depends_on="deploy", on_interrupt="rerun")
+        def make(world: World) -> Workflow:
+            workflow = remembering(world)
+            workflow.add_task("verify", break_down, depends_on="deploy", on_interrupt="rerun")
             return workflow
 
         world = World()
-        report = explore(lambda: forgetful(world), world=world, kinds=CRASH)
+        report = explore(made(make, world), world=world, kinds=CRASH)
 
         assert report.counterexample is not None
         assert [v.invariant for v in report.counterexample.violations] == [AS_BEFORE]

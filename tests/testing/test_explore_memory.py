@@ -12,7 +12,7 @@ from pyflow.errors import RunStopping
 from pyflow.record.events import Event, TaskFailed
 from pyflow.testing import Exploration, Explored, World, explore, returns
 from pyflow.testing.faults import FaultKind
-from support.explored import made, switch
+from support.explored import break_down, made, remembering, switch
 from support.simulated import nothing_behind
 
 AS_BEFORE = "After `rolled_back`, versions, capacity, weights and configuration are as before."
@@ -215,25 +215,12 @@ class TestCrash:
         """Whether a process has called a function itself, and so kept something, is not forgotten."""
 
         def make(world: World) -> Workflow:
-            noted: list[str] = []
-
-            async def put() -> None:
-                noted.append("mode")
-                world.config["mode"] = "new"
-
-            async def put_back() -> None:
-                if noted:
-                    world.config["mode"] = None
-
-            async def fail() -> None:
-                raise ConnectionError
-
             async def nothing() -> None:
                 """Do nothing."""
 
-            workflow = switch(world, put, put_back)
+            workflow = remembering(world)
             workflow.add_task("step", nothing, depends_on="deploy", on_interrupt="rerun")
-            workflow.add_task("last", fail, depends_on="step", on_interrupt="rerun")
+            workflow.add_task("last", break_down, depends_on="step", on_interrupt="rerun")
             return workflow
 
         world = World()
