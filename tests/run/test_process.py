@@ -277,6 +277,13 @@ class TestIsolation:
         assert seen["PATH"] == os.environ["PATH"]
         assert set(seen) <= usual | {"WANTED", "TRACEPARENT"}
 
+    def test_environment_of_the_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A task sees the environment as it is when the task starts, not as the engine found it."""
+        engine = Engine(isolation="process", pass_env=["WANTED"])
+        monkeypatch.setenv("WANTED", "since then")
+
+        assert output(tasks.see_world, engine=engine)["environ"]["WANTED"] == "since then"
+
     @pytest.mark.parametrize("fn", [tasks.see_world, tasks.see_world_async])
     def test_world(self, fn: Callable[..., Any]) -> None:
         """A task has a session of its own, its main thread, no input, and our import path."""

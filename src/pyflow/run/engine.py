@@ -126,9 +126,9 @@ class Engine(Asking):
             rest. What it raises is logged, and changes nothing.
         secrets: Secrets besides those among the parameters, for redaction, and to fetch again
             those that a resumed run was started with, by their references.
-        pass_env: Environment variables that isolated tasks see, besides PATH,
-            LANG, LC_ALL, TZ, HOME and TMPDIR, and ``TRACEPARENT``, which names
-            their own span.
+        pass_env: Environment variables that isolated tasks see, as they are when
+            the task starts, besides PATH, LANG, LC_ALL, TZ, HOME and TMPDIR, and
+            ``TRACEPARENT``, which names their own span.
         environ: The environment to read the CI context from, and the span
             that runs are part of (``TRACEPARENT``); the process's own unless
             given.
