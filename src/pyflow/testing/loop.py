@@ -175,31 +175,28 @@ class VirtualLoop(WorkingLoop):
         return _Task(self._tasks_made, coro, name, options)
 
     def _run_once(self) -> None:
-        """Take turns until the loop is to stop: run what can run, and where nothing can, move time on.
+        """Take one turn: run what can run, and where nothing can, wait for work or move time on.
 
         It calls in the order in which asyncio's own would. There is no outside
         world to look at, which would be most of the cost of a turn.
         """
-        ready, timers, works = self._ready, self._scheduled, self._works
-        while True:
-            if self._timer_cancelled_count:
-                left = drop_cancelled(timers, self._timer_cancelled_count)
-                self._timer_cancelled_count = left
-            if works.all:
-                self._turns = 0
-                if not ready and not self._stopping:
-                    self._attend()
-            elif ready or self._stopping:
-                self._turns += 1
-                if self._turns > self.turns_max:
-                    self._spinning()
-            else:
-                self._move_on()
-            if timers:
-                take_due(timers, self._now + self._clock_resolution, ready)
-            run_ready(ready)
-            if self._stopping:
-                return
+        ready = self._ready
+        if self._timer_cancelled_count:
+            left = drop_cancelled(self._scheduled, self._timer_cancelled_count)
+            self._timer_cancelled_count = left
+        if self._works.all:
+            self._turns = 0
+            if not ready and not self._stopping:
+                self._attend()
+        elif ready or self._stopping:
+            self._turns += 1
+            if self._turns > self.turns_max:
+                self._spinning()
+        else:
+            self._move_on()
+        if self._scheduled:
+            take_due(self._scheduled, self._now + self._clock_resolution, ready)
+        run_ready(ready)
 
     def _attend(self) -> None:
         """Wait for work in flight, for real; where all of it waits for the loop, move time on."""
