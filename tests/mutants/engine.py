@@ -645,9 +645,9 @@ def _(patch: Patch) -> None:
     finalize = Worker.finalize
 
     async def twice(self: Worker, name: str) -> None:
-        post, self._post = self._post, lambda happening: None
+        over, self._call_over = self._call_over, lambda name, happening: None
         await finalize(self, name)
-        self._post = post
+        self._call_over = over
         await finalize(self, name)
 
     patch.setattr(Worker, "finalize", twice)

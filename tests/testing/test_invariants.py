@@ -431,8 +431,7 @@ class TestRecords:
 
         async def leave(self: Worker, state: Any, still: StillRunning, started: float) -> None:
             failed = self._failed("task", state.name, TimeoutError("it took too long"))
-            self._release(state.name)
-            self._post(on.AttemptRaised(state.name, self._since(started), failed))
+            self._call_over(state.name, on.AttemptRaised(state.name, self._since(started), failed))
 
         world = World()
 

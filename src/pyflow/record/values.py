@@ -95,8 +95,8 @@ def encode(value: object, path: str = "output") -> Any:
     """
     if value is None or value is True or value is False:
         return value
-    if type(value) is int:
-        return _encode_int(value, path)
+    if type(value) is int and -INT_MAX <= value < INT_MAX:
+        return value
     return _encode(value, path, 0, _Budget())
 
 

@@ -41,13 +41,9 @@ class Caller:
 
     def is_isolated(self, task: Task | None, role: str) -> bool:
         """Return whether a call for *task* gets a process of its own."""
-        if role in ("finalizer", "interrupt") or task is None or self.stage is not None:
+        if role in ("finalizer", "interrupt") or task is None:
             return False
         return (task.isolation or self._isolation) == "process"
-
-    def context(self, desk: Desk, callee: Callee, call: Call) -> AsyncContext | Context:
-        """Return the context that *callee* receives as ``ctx``."""
-        return make_context(desk, call, asynchronous=callee.asynchronous)
 
     async def isolated(
         self,

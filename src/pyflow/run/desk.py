@@ -152,7 +152,7 @@ class RunDesk:
         Raises:
             RunStopping: It was cut short.
         """
-        if delay_s <= 0 or self._is_cut(call):
+        if delay_s <= 0 or self._stopped or call.is_over:
             await self.wait(call, asyncio.sleep(delay_s))
             return
         loop = asyncio.get_running_loop()
@@ -224,6 +224,8 @@ class RunDesk:
         """Cut short every wait that is not shielded, or those of one call alone."""
         if only is None:
             self._stopped = True
+        if not self._waits:
+            return
         for cut, call in list(self._waits.items()):
             if call is only or (only is None and not call.shielded):
                 del self._waits[cut]  # it cannot be cut twice

@@ -7,6 +7,7 @@ another happening.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from contextlib import contextmanager, suppress
@@ -29,7 +30,6 @@ from pyflow.run.worker import Worker
 from pyflow.tracing import trace_of
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
     from datetime import datetime
 
@@ -107,7 +107,7 @@ class Driver:
             redactor=redactor,
             default_timeout_s=environment.task_timeout_s if environment is not None else None,
             post=self.post,
-            release=self._release,
+            call_over=self._call_over,
             cause=self.cause,
         )
         self._journal = journal
@@ -121,6 +121,7 @@ class Driver:
         self._on_end = on_end
         self._ask_other = ask_other
         self._inbox: deque[on.Happening] = deque()
+        self._asks: deque[on.Asked] = deque()  # on their way into it, from any thread
         self._awake = False
         self._broken: BaseException | None = None
         self._calls: dict[asyncio.Task[None], None] = {}
@@ -309,7 +310,11 @@ class Driver:
         """Take in what somebody asks, from any thread; a rest is over until it is answered."""
         if self.rest.is_kept and not self.is_over:
             self.rest = Promise()
-        self.loop.call_soon_threadsafe(self.post, asked)
+        self._asks.append(asked)
+        self.loop.call_soon_threadsafe(self._take_ask)
+
+    def _take_ask(self) -> None:
+        self.post(self._asks.popleft())
 
     def wake(self) -> None:
         """Have the pump run on the loop's next turn."""
@@ -342,7 +347,7 @@ class Driver:
             while inbox:
                 machine.handle(inbox.popleft())
             machine.dispatch(self._take_slots())
-            if machine.wanted:  # a phase has begun that was not there before
+            if machine.queue and machine.wanted:  # a phase has begun that was not there before
                 machine.dispatch(self._take_slots())
             events, commands = machine.take()
             if events and self._committer is not None:
@@ -376,7 +381,8 @@ class Driver:
         loop, with this run, and those behind it, waiting for ever.
         """
         try:
-            self._tell_listeners()
+            if self.listeners:
+                self._tell_listeners()
             for command in commands:
                 _COMMANDS[type(command)](self, command)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
@@ -461,7 +467,7 @@ class Driver:
 
     def _part(self) -> None:
         """Let desk and worker go once nothing is under way: a ring would wait for the collector."""
-        if self.over.is_kept and self._broken is None and not self._calls:
+        if self._broken is None and not self._calls:
             self.desk.part()
             self.worker.part()
 
@@ -478,11 +484,31 @@ class Driver:
         task.add_done_callback(self._call_ended)
         return task
 
+    def _call_over(self, name: str | None, happening: on.Happening) -> None:
+        """Take in what came of a call, the last thing that its task does; *name* gives its slot back.
+
+        Where nothing else is under way that could be recorded with it, and
+        nobody has asked anything, the next turn of the loop is not waited for.
+        """
+        if name is not None:
+            self._release(name)
+        if len(self._calls) > 1 or self._awake or self._asks:
+            task = asyncio.current_task()
+            assert task is not None
+            self.post(happening)
+        else:
+            [task] = self._calls
+            self._inbox.append(happening)
+            self._pump()
+        task.remove_done_callback(self._call_ended)
+        self._call_ended(task)
+
     def _call_ended(self, task: asyncio.Task[None]) -> None:
         del self._calls[task]
-        if self._broken is not None and not self._calls and not self.over.is_kept:
+        if self.over.is_kept:
+            self._part()
+        elif self._broken is not None and not self._calls:
             self._end()
-        self._part()
 
     def _start_attempt(self, command: on.StartAttempt) -> None:
         name = command.task

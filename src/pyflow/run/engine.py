@@ -286,7 +286,7 @@ class Engine(Asking):
             driver = self._active.get(run.id)
             if driver is not None:
                 run.cancel(reason="the wait for it was cancelled")
-                await asyncio.shield(asyncio.wrap_future(driver.over))
+                await driver.over
             raise
 
     def start(
@@ -623,7 +623,7 @@ class Engine(Asking):
             for driver in active:
                 if driver.loop is thread.loop and not self._left(driver):
                     driver.ask(Asked("cancel", reason="the engine is closed"))
-                    driver.over.result()
+                    driver.over.wait()
             thread.stop()
         self._executor.close()
         if self._deliverer is not None:

@@ -84,14 +84,14 @@ class Run:
             )
         while True:
             rest = self._rest()
-            rest.result(timeout)
+            rest.wait(timeout)
             if rest is self._rest():  # it has not gone on meanwhile
                 return self._result()
 
     def __await__(self) -> Generator[Any, None, Result]:
         while True:
             rest = self._rest()
-            yield from _kept(rest)
+            yield from rest.__await__()
             if rest is self._rest():
                 return self._result()
 
@@ -244,22 +244,3 @@ class Run:
                 f"run {self.id} has ended as {self.status}; nothing can be asked of it"
             )
         self._driver.ask(asked)
-
-
-def _kept(promise: Promise) -> Generator[Any, None, None]:
-    """Wait until *promise* is kept, on any loop; whoever stops waiting changes nothing."""
-    if not promise.is_kept:
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def kept(_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(wake)
-
-        promise.add_done_callback(kept)
-        yield from waiter
-    promise.result()

@@ -109,9 +109,9 @@ class Machine:
     @property
     def wanted(self) -> int:
         """How many slots the run could use now."""
-        if not self.queue or self._gated:
-            return 0
         waiting = len(self.queue)
+        if not waiting or self._gated:
+            return 0
         return waiting if self._limit is None else min(waiting, self._limit - self.flying)
 
     def dispatch(self, slots: int) -> None:
@@ -126,7 +126,7 @@ class Machine:
             locking.ask_for_more(self)
         while self.questions and not self._gated:
             approving.request(self, self.questions.popleft())
-        if self._is_still and not self.queue and self.past is None:
+        if not self.queue and self.past is None and self._is_still:
             self._conclude()
 
     def take(self) -> tuple[list[Event], list[Command]]:
@@ -138,9 +138,12 @@ class Machine:
     @property
     def resting(self) -> bool:
         """Whether the run waits for a person, or for a resume, and nothing is under way."""
-        if self.state.outcome is not None or self.past is not None:
+        state = self.state
+        if state.intent != "hold" and not state.paused:
             return False
-        waits = self.state.intent == "hold" or self.state.waits_for_resume
+        if state.outcome is not None or self.past is not None:
+            return False
+        waits = state.intent == "hold" or state.waits_for_resume
         return waits and self._is_still and not self.looking
 
     @property
@@ -201,7 +204,7 @@ class Machine:
         self.reasons[state.name] = reason
         if state.node.task.approval is not None:
             self.questions.append(state)
-        elif locking.is_short(self, state):
+        elif state.node.locks and locking.is_short(self, state):
             self.lockers.append(state)
         else:
             self.queue.append(("attempt", state, state.attempt + 1))

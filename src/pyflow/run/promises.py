@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 __all__ = ["Promise"]
 
 
-class Promise(Future[None]):
-    """A future that those who wait for it cannot cancel, and that says without a lock whether it is kept."""
+class Promise:
+    """Kept once, by whoever made it. Those who wait for it cannot cancel it.
+
+    A future of the standard library would do, but every run makes two or three,
+    and nobody waits for most of them.
+    """
+
+    __slots__ = ("_error", "_guard", "_heirs", "is_kept")
 
     def __init__(self) -> None:
-        super().__init__()
         self.is_kept = False
-        self.set_running_or_notify_cancel()
+        self._error: BaseException | None = None
+        self._guard = threading.Lock()
+        self._heirs: list[Callable[[], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<Promise {'kept' if self.is_kept else 'open'}>"
 
     def keep(self, error: BaseException | None = None) -> None:
         """Let those who wait go on, or raise *error* there."""
-        self.is_kept = True
-        if error is None:
-            self.set_result(None)
-        else:
-            self.set_exception(error)
+        with self._guard:
+            self._error = error
+            self.is_kept = True
+            heirs, self._heirs = self._heirs, []
+        for heir in heirs:
+            heir()
+
+    def then(self, heir: Callable[[], object]) -> None:
+        """Have *heir* called once it is kept: on the thread that keeps it, or here where it is."""
+        with self._guard:
+            if not self.is_kept:
+                self._heirs.append(heir)
+                return
+        heir()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Block until it is kept.
+
+        Raises:
+            TimeoutError: It is not, after *timeout_s* seconds.
+        """
+        if not self.is_kept:
+            kept = threading.Event()
+            self.then(kept.set)
+            if not kept.wait(timeout_s):
+                raise TimeoutError
+        if self._error is not None:
+            raise self._error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self.is_kept:
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+
+            def wake() -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            def kept() -> None:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+                    loop.call_soon_threadsafe(wake)
+
+            self.then(kept)
+            yield from waiter
+        self.wait()

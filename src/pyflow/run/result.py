@@ -262,8 +262,9 @@ def _metrics(state: RunState, started: datetime | None, ended: datetime | None) 
         for name in stage:
             one = state.tasks[name]
             needs = one.node.depends_on
-            several = len(needs) > 1
-            longest = max(needs, key=done.__getitem__) if several else next(iter(needs), None)
+            longest = needs[0] if needs else None
+            if len(needs) > 1:
+                longest = max(needs, key=done.__getitem__)
             before[name] = longest
             done[name] = one.duration_s + (done[longest] if longest is not None else 0.0)
     last = max(done, key=done.__getitem__, default=None)

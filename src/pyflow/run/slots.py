@@ -38,6 +38,9 @@ class Slots:
         if wanted <= 0:
             return 0
         with self._guard:
+            if wanted <= self._free and not self._short:
+                self._free -= wanted
+                return wanted
             granted = min(self._free, wanted)
             self._free -= granted
             if granted < wanted:

@@ -15,7 +15,7 @@ from pyflow.define.task import MISSING
 from pyflow.errors import CodecError, TaskTimeout, shown
 from pyflow.record.values import copied, encode
 from pyflow.run import inputs as on
-from pyflow.run.calls import not_awaitable
+from pyflow.run.calls import make_context, not_awaitable
 from pyflow.run.context import Call
 from pyflow.run.failures import failure
 from pyflow.run.result import task_error
@@ -50,7 +50,7 @@ class Worker:
         redactor: Redactor,
         default_timeout_s: float | None,
         post: Callable[[on.Happening], None],
-        release: Callable[[str], None],
+        call_over: Callable[[str | None, on.Happening], None],
         cause: Callable[[], TaskError | None],
     ) -> None:
         self.errors: dict[tuple[str, str], BaseException] = {}
@@ -62,7 +62,7 @@ class Worker:
         self._redactor = redactor
         self._default_timeout_s = default_timeout_s
         self._post = post
-        self._release = release
+        self._call_over = call_over
         self._cause = cause
         self._time = desk.loop.time
 
@@ -94,8 +94,7 @@ class Worker:
             happening = on.AttemptRaised(state.name, self._since(started), failed)
         else:
             happening = on.AttemptReturned(state.name, self._since(started), output)
-        self._release(state.name)
-        self._post(happening)
+        self._call_over(state.name, happening)
 
     def end(self, name: str) -> None:
         """Cut short whatever the attempt of the task *name*, which was passed over, waits for."""
@@ -110,8 +109,7 @@ class Worker:
         failed = self._failed("task", state.name, error, leftover=True)
         self._post(on.AttemptRaised(state.name, self._since(started), failed))
         await still.ended()
-        self._release(state.name)
-        self._post(on.LeftoverReturned(state.name))
+        self._call_over(state.name, on.LeftoverReturned(state.name))
 
     async def repair(self, state: TaskState, number: int) -> None:
         """Run a repair of a task."""
@@ -129,8 +127,7 @@ class Worker:
             happening = on.RepairRaised(state.name, self._since(started), failed)
         else:
             happening = on.RepairReturned(state.name, self._since(started), output)
-        self._release(state.name)
-        self._post(happening)
+        self._call_over(state.name, happening)
 
     async def undo(self, state: TaskState, attempt: int) -> None:
         """Try to take a task back."""
@@ -150,8 +147,7 @@ class Worker:
             happening = on.UndoRaised(state.name, self._since(started), failed)
         else:
             happening = on.UndoReturned(state.name, self._since(started))
-        self._release(state.name)
-        self._post(happening)
+        self._call_over(state.name, happening)
 
     # Calls that hold none -----------------------------------------------------------------
 
@@ -176,7 +172,7 @@ class Worker:
             if _is_teardown(error):
                 raise
             info = self._failed("finalizer", name, error).error
-        self._post(on.FinalizerReturned(name, self._since(started), info))
+        self._call_over(None, on.FinalizerReturned(name, self._since(started), info))
 
     async def ask(self, state: TaskState) -> None:
         """Ask a task's ``when=``."""
@@ -195,7 +191,7 @@ class Worker:
                 raise
             info = self._failed("task", state.name, error).error
             happening = on.ConditionAnswered(state.name, False, info)
-        self._post(happening)
+        self._call_over(None, happening)
 
     async def ask_interrupt(self, state: TaskState) -> None:
         """Ask a task's ``on_interrupt=`` whether its interrupted attempt took effect."""
@@ -212,7 +208,7 @@ class Worker:
             info = self._failed("interrupt", state.name, error).error
             reason = f"{info.type}: {info.message}"
             happening = on.InterruptAnswered(state.name, "unknown", source, None, reason)
-        self._post(happening)
+        self._call_over(None, happening)
 
     def _understood(self, name: str, source: str, answer: object) -> on.InterruptAnswered:
         if isinstance(answer, Applied):
@@ -263,10 +259,11 @@ class Worker:
         enter(self._desk.trace, call.part)
         task = state.node.task if state is not None else None
         try:
-            if self._caller.stage is not None:
-                callee = self._caller.stage(callee, call, task)
+            stage = self._caller.stage
+            if stage is not None:
+                callee = stage(callee, call, task)
             arguments = self._arguments(callee, call, state)
-            if self._caller.is_isolated(task, call.role):
+            if stage is None and self._caller.is_isolated(task, call.role):
                 return await self._caller.isolated(callee, arguments, call, self._desk, timeout_s)
             if callee.asynchronous:
                 coroutine = callee.fn(**arguments)
@@ -309,11 +306,14 @@ class Worker:
         Raises:
             CodecError: A recorded value does not fit the annotation that asks for it.
         """
-        return {w.argument: self._argument(w, callee, call, state) for w in callee.wiring}
+        wiring = callee.wiring
+        if not wiring:
+            return {}
+        return {w.argument: self._argument(w, callee, call, state) for w in wiring}
 
     def _argument(self, wire: Input, callee: Callee, call: Call, state: TaskState | None) -> Any:
         if wire.kind == "ctx":
-            return self._caller.context(self._desk, callee, call)
+            return make_context(self._desk, call, asynchronous=callee.asynchronous)
         if wire.kind == "param" and wire.source in self._parameters.objects:
             return self._parameters.objects[wire.source]
         decode = wire.decode or _as_it_is
@@ -339,7 +339,7 @@ class Worker:
 
     def part(self) -> None:
         """Let the driver go: no call is under way, and none will be made."""
-        del self._post, self._release, self._cause
+        del self._post, self._call_over, self._cause
 
     # What is reported ---------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ both: a run of 36 hours begins and ends 36 hours apart.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import math
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,59 @@ from typing import TYPE_CHECKING, Any
 from pyflow.testing.errors import SimulationError
 
 if TYPE_CHECKING:
-    import contextvars
     from collections import deque
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-RESOLUTION_MIN_S = 1e-9
+RESOLUTION_S = 1e-9
+EXACT_S = 2.0**22
+"""Up to here, 48 days, neighbouring floats are less than half of that apart."""
+
+
+class Handle(asyncio.Handle):
+    """What asyncio's own is, made without asking the loop whether it is being debugged: it is not."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Any,
+        args: Any,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class Timer(asyncio.TimerHandle):
+    """The same for a timer, which is in the heap from the start."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Any,
+        args: Any,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._scheduled = True
 
 
 class VirtualTime(asyncio.BaseEventLoop):
@@ -55,9 +102,8 @@ class VirtualTime(asyncio.BaseEventLoop):
             raise ValueError("a timer was set for NaN; expected a time in seconds")
         if self._debug or self._closed or when is None:  # pyright: ignore[reportUnnecessaryComparison]
             return super().call_at(when, callback, *args, context=context)
-        timer: Any = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = Timer(when, callback, args, self, context)
         heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True  # noqa: SLF001 - as asyncio's own does, with fewer questions
         return timer
 
     def call_soon(
@@ -69,7 +115,7 @@ class VirtualTime(asyncio.BaseEventLoop):
         """Call *callback* in the next turn."""
         if self._debug or self._closed:
             return super().call_soon(callback, *args, context=context)
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -77,7 +123,7 @@ class VirtualTime(asyncio.BaseEventLoop):
         # A timer fires if `when < now + resolution`, so the resolution must not
         # vanish in the sum; between large floats a nanosecond does.
         self._now = now
-        self._clock_resolution = max(RESOLUTION_MIN_S, 2 * math.ulp(now))
+        self._clock_resolution = RESOLUTION_S if abs(now) < EXACT_S else 2 * math.ulp(now)
 
 
 class VirtualClock:

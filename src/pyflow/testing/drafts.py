@@ -24,26 +24,26 @@ __all__ = ["DraftChain", "DraftJournal", "Drafts"]
 class DraftChain:
     """What was recorded of one run; its records are made as far as they were looked at."""
 
-    __slots__ = ("_instants", "_sealed", "events", "run_id")
+    __slots__ = ("_commits", "_sealed", "events", "run_id")
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.events: list[Event] = []
-        self._instants: list[datetime] = []
+        self._commits: list[tuple[int, datetime]] = []  # up to which event, and when
         self._sealed: list[Record] = []
 
     def add(self, events: Sequence[Event], at: datetime) -> None:
         """Add *events* as one commit, made at the instant *at*."""
         self.events += events
-        self._instants += [at] * len(events)
+        self._commits.append((len(self.events), at))
 
     def sealed(self) -> list[Record]:
         """Return every record, sealed now where that was not done before."""
         done = self._sealed
-        for number in range(len(done), len(self.events)):
-            prev = done[-1].hash if done else GENESIS
-            at = self._instants[number]
-            done += seal(self.run_id, [self.events[number]], at=at, seq=number, prev=prev)
+        for end, at in self._commits:
+            events, prev = self.events[len(done) : end], done[-1].hash if done else GENESIS
+            done += seal(self.run_id, events, at=at, seq=len(done), prev=prev)
+        self._commits.clear()
         return done
 
 
@@ -54,11 +54,11 @@ class Drafts(Sequence[Record]):
 
     def __init__(self, chain: DraftChain, after: int = 0) -> None:
         self._chain = chain
-        self._after = max(after, 0)
-        self._end = max(len(chain.events), self._after)
+        self._after = after
+        self._end = len(chain.events)
 
     def __len__(self) -> int:
-        return self._end - self._after
+        return max(0, self._end - self._after)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -107,7 +107,7 @@ class DraftJournal:
 
     def read(self, run_id: str, /, *, after: int = 0) -> Drafts:
         """Return the records of *run_id* whose number is above *after*."""
-        return Drafts(self._runs.get(run_id) or DraftChain(run_id), after)
+        return Drafts(self._runs.get(run_id) or DraftChain(run_id), max(after, 0))
 
     def runs(self) -> list[str]:
         """Return the ids of all runs, in the order in which they began."""

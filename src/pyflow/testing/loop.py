@@ -112,6 +112,8 @@ class VirtualLoop(WorkingLoop):
         By then every task waits for time or for another task, and no work is
         in flight but what is `parked`.
         """
+        if not self._ready and not self._works.all:
+            return
         waiter = self.create_future()
         self._idle_waiters.append(waiter)
         await waiter
@@ -205,17 +207,17 @@ class VirtualLoop(WorkingLoop):
         elif not self._listen(self.stall_s):
             raise self._works.give_up(self.stall_s)
 
-    def _move_on(self) -> None:
-        """Wake those who wait until nothing can run; where nobody does, let time jump."""
-        if not self._idle_waiters:
-            self._jump()
-            return
+    def _wake_idle(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _jump(self) -> None:
+    def _move_on(self) -> None:
+        """Wake those who wait until nothing can run; where nobody does, let time jump."""
+        if self._idle_waiters:
+            self._wake_idle()
+            return
         # To the timer itself, never by a difference: `now + (when - now)` can
         # fall short of `when`, and then the loop would turn for ever.
         when = self._scheduled[0].when() if self._scheduled else math.inf

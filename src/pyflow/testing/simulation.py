@@ -6,9 +6,9 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from pyflow.define.plan import Plan
 from pyflow.define.workflow import Workflow
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Operator", "SimulatedEngine", "Simulation", "simulate"]
 
 T = TypeVar("T")
-RESULT_FIELDS = tuple(one.name for one in fields(Result))
 Operator: TypeAlias = "Callable[[Run], Awaitable[object]]"
 """Somebody who watches a run and asks things of it."""
 
@@ -250,7 +249,7 @@ def simulate(
         result, elapsed_s = aside(lambda: in_virtual_time(main))
     script.check_used()
     return Simulation(
-        **{name: getattr(result, name) for name in RESULT_FIELDS},
+        **cast("dict[str, Any]", vars(result)),
         order=tuple(call.name for call in stage.calls),
         elapsed=timedelta(seconds=round(elapsed_s, 6)),
         seed=seed,

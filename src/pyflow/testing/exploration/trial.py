@@ -403,7 +403,7 @@ class Trial:
     def _watch(self) -> None:
         assert self._run is not None
         driver = self._run._driver  # noqa: SLF001 - without a task of its own, which would cost more than the run
-        driver.rest.add_done_callback(lambda _: self._rested())
+        driver.rest.then(self._rested)
 
     def _rested(self) -> None:
         died = self.scout.is_dead and not self.scout.was_pruned
