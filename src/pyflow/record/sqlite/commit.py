@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from pyflow.protocols import Lease
     from pyflow.record.codec import Record
     from pyflow.record.events import Event
 
@@ -26,6 +27,7 @@ __all__ = ["NOTHING", "UNFINISHED", "Batch", "Commit", "Tail", "last_of", "statu
 INSERT = "INSERT INTO records (n, run_id, seq, commit_no, line, chain) VALUES (?, ?, ?, ?, ?, ?)"
 BEGIN_RUN = "INSERT INTO runs (run_id, began, records, workflow, status) VALUES (?, ?, ?, ?, ?)"
 KEEP_RUN = "UPDATE runs SET records = ?, status = ? WHERE run_id = ?"
+IF_HELD = f" AND EXISTS ({locks.HELD})"
 LAST = "SELECT line FROM records WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
 UNFINISHED = "unfinished"
 
@@ -95,11 +97,11 @@ class Commit:
         tail = self._tail(batch.run_id)
         sealed = seal_lines(batch.run_id, batch.events, at=batch.at, seq=tail.seq, prev=tail.hash)
         records = [record for record, _ in sealed]
-        if batch.fences:
+        if records[0].seq == 1:
             locks.check(self._cursor, batch.fences)
         try:
             tip = self._insert(sealed)
-            self._index(records[0], records[-1], tip.n - len(records) + 1)
+            self._index(records[0], records[-1], tip.n - len(records) + 1, batch.fences)
         except sqlite3.IntegrityError as error:
             raise JournalError(
                 f"records of run {batch.run_id!r} stand where new ones belong ({error}), so the "
@@ -151,19 +153,28 @@ class Commit:
         self._cursor.executemany(INSERT, rows)
         return Tip(n, number, chain)
 
-    def _index(self, first: Record, last: Record, began: int) -> None:
+    def _index(self, first: Record, last: Record, began: int, fences: Sequence[Lease]) -> None:
         """Have the index of runs, and whoever goes on from here, know where the run ends now."""
         run_id, status = last.run_id, status_after(last.event)
         if first.seq == 1:
             row = (run_id, began, last.seq, workflow_of(first.event), status)
             self._cursor.execute(BEGIN_RUN, row)
-        elif self._cursor.execute(KEEP_RUN, (last.seq, status, run_id)).rowcount != 1:
-            raise missing_entry(run_id, first.seq)
+        else:
+            self._keep(first, (last.seq, status, run_id), fences)
         self.tails[run_id] = Tail(last.seq, last.hash)
         if status == UNFINISHED:
             self.finished.discard(run_id)
         else:
             self.finished.add(run_id)
+
+    def _keep(self, first: Record, row: tuple[int, str, str], fences: Sequence[Lease]) -> None:
+        """Change the run's entry to *row*, if it still has its locks; one statement asks and writes."""
+        values: list[object] = [*row]
+        for lease in fences:
+            values += (lease.resource, lease.epoch, lease.run_id)
+        if self._cursor.execute(KEEP_RUN + IF_HELD * len(fences), values).rowcount != 1:
+            locks.check(self._cursor, fences)
+            raise missing_entry(first.run_id, first.seq)
 
 
 def last_of(cursor: sqlite3.Cursor, run_id: str) -> Record | None:

@@ -503,6 +503,10 @@ class SQLiteLocks:
         return next((_Lock(*row) for row in rows), None)
 
 
+HELD = "SELECT 1 FROM locks WHERE resource = ? AND epoch = ? AND run_id = ? AND owner IS NOT NULL"
+"""Finds a lock that is held as a lease says; what `check` makes sure of."""
+
+
 def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
     """Make sure that *leases* still hold, inside the write transaction that *cursor* is in.
 
