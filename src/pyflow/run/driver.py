@@ -398,7 +398,9 @@ class Driver:
         return broken
 
     def _commit(self, events: list[Event]) -> Sequence[Record]:
-        events, at = self._masked(events), self._clock.now()
+        at = self._clock.now()
+        if self.redactor:
+            events = self._masked(events)
         if self._fences:
             return self._journal.append(self.run_id, events, at=at, fences=self._fences)
         return self._journal.append(self.run_id, events, at=at)
@@ -624,7 +626,8 @@ class Driver:
         if name in self._abandoned:
             self._abandoned.remove(name)
         else:
-            self._give_slots(1)
+            self._slots_taken -= 1
+            self._slots.release()
 
     def _take_slots(self) -> int:
         """Take as many slots as the machine could use, of those that are free."""

@@ -279,5 +279,7 @@ def _metrics(state: RunState, started: datetime | None, ended: datetime | None) 
         critical_path=tuple(reversed(path)),
         critical_path_s=round(path_s, 6),
         overhead_s=round(max(0.0, wall_s - path_s), 6),
-        retries=sum(max(0, s.attempt - 1) for s in state.tasks.values() if s.items is None),
+        retries=sum(
+            s.attempt - 1 for s in state.tasks.values() if s.attempt > 1 and s.items is None
+        ),
     )

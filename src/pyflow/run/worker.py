@@ -306,14 +306,16 @@ class Worker:
         Raises:
             CodecError: A recorded value does not fit the annotation that asks for it.
         """
-        wiring = callee.wiring
-        if not wiring:
-            return {}
-        return {w.argument: self._argument(w, callee, call, state) for w in wiring}
+        arguments: dict[str, Any] = {}
+        for wire in callee.wiring:
+            if wire.kind == "ctx":
+                context = make_context(self._desk, call, asynchronous=callee.asynchronous)
+                arguments[wire.argument] = context
+            else:
+                arguments[wire.argument] = self._argument(wire, call, state)
+        return arguments
 
-    def _argument(self, wire: Input, callee: Callee, call: Call, state: TaskState | None) -> Any:
-        if wire.kind == "ctx":
-            return make_context(self._desk, call, asynchronous=callee.asynchronous)
+    def _argument(self, wire: Input, call: Call, state: TaskState | None) -> Any:
         if wire.kind == "param" and wire.source in self._parameters.objects:
             return self._parameters.objects[wire.source]
         decode = wire.decode or _as_it_is

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import heapq
 import math
+from asyncio import _get_running_loop
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,9 @@ class VirtualClock:
             SimulationError: The running loop keeps real time.
         """
         if self._follows:
-            loop = running_loop()
+            loop = (
+                _get_running_loop()
+            )  # as `running_loop`, in one call: this is read at each commit
             if loop is not None and loop is not self._loop:
                 self._follow(loop)
         if self._loop is None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyflow.define.plan import Plan
 from pyflow.define.workflow import Workflow
@@ -46,7 +46,7 @@ Operator: TypeAlias = "Callable[[Run], Awaitable[object]]"
 """Somebody who watches a run and asks things of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Simulation(Result):
     """What came of a simulated run: its `Result`, and what only a simulation knows."""
 
@@ -72,6 +72,30 @@ class Simulation(Result):
 
     history: tuple[Change, ...] = field(repr=False)
     """What changed in that world meanwhile, in order, and by whose hand."""
+
+    def __init__(
+        self,
+        result: Result,
+        *,
+        order: tuple[str, ...],
+        elapsed: timedelta,
+        seed: int,
+        faults: tuple[Fault, ...],
+        plan: Plan,
+        world: World | None,
+        history: tuple[Change, ...],
+    ) -> None:
+        # At once: a frozen dataclass would set one of the twenty after the other, which shows.
+        vars(self).update(
+            vars(result),
+            order=order,
+            elapsed=elapsed,
+            seed=seed,
+            faults=faults,
+            plan=plan,
+            world=world,
+            history=history,
+        )
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -249,7 +273,7 @@ def simulate(
         result, elapsed_s = aside(lambda: in_virtual_time(main))
     script.check_used()
     return Simulation(
-        **cast("dict[str, Any]", vars(result)),
+        result,
         order=tuple(call.name for call in stage.calls),
         elapsed=timedelta(seconds=round(elapsed_s, 6)),
         seed=seed,

@@ -61,8 +61,8 @@ class StagedCall:
         "answer",
         "attempt",
         "awaited",
-        "label",
         "name",
+        "number",
         "outcome",
         "role",
         "task",
@@ -74,7 +74,7 @@ class StagedCall:
         self.role = call.role
         self.attempt = call.attempt
         self.name = call.task if call.role == "task" else NAMES[call.role].format(call.task)
-        self.label = f"{self.name}#{number}"
+        self.number = number
         self.outcome: Literal["under way", "returned", "raised"] = "under way"
         self.answer: object = None  # of a when= and an on_interrupt=, what it returned
         self.told: list[tuple[Look | None, object]] = []  # the answers so far, and why none came
@@ -83,6 +83,11 @@ class StagedCall:
 
     def __repr__(self) -> str:
         return f"<StagedCall {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """What it is called where faults and people speak of it."""
+        return f"{self.name}#{self.number}"
 
     def __enter__(self) -> None:
         self.outcome = "under way"
