@@ -362,6 +362,18 @@ class TestFences:
         assert messages(journal, "r") == ["line 1"]
         assert journal.verify() == []
 
+    def test_more_than_one_statement_can_ask_for(self, journal: SQLiteJournal) -> None:
+        """However many there are, all are asked for, with each commit."""
+        lease = take(journal.database, "r", 1)
+        many = [lease] * 1_100
+        journal.append("r", [logged(1)], at=AT, fences=many)
+
+        journal.append("r", [logged(2)], at=AT, fences=many)
+
+        assert messages(journal, "r") == ["line 1", "line 2"]
+        with pytest.raises(LockLost, match="nothing was written"):
+            journal.append("r", [logged(3)], at=AT, fences=[*many, Lease(RESOURCE, "r", 2)])
+
 
 class TestRead:
     def test_after(self, journal: SQLiteJournal) -> None:

@@ -736,6 +736,25 @@ class TestAsking:
         assert did.done == ["a", "f"]
         assert result.tasks["b"].status == "cancelled"
 
+    def test_at_the_very_end_of_a_call(self) -> None:
+        """What was asked before a call returned is taken in before the run can end."""
+        workflow = pyflow.Workflow("w")
+
+        @workflow.task
+        async def a() -> None:
+            handle[0].cancel(by="ann")
+
+        handle: list[pyflow.Run] = []
+
+        async def main() -> pyflow.Result:
+            handle.append(virtual_engine().start(workflow))
+            return await handle[0]
+
+        result = run_virtual(main())
+
+        assert result.status == "cancelled"
+        assert result.tasks["a"].status == "succeeded"
+
     def test_cancel_cuts_waits_short(self) -> None:
         """A wait in ``ctx.sleep`` ends at once; a task cannot take that for a failure."""
         workflow = pyflow.Workflow("w")

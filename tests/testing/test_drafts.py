@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 import pyflow
@@ -45,6 +47,16 @@ class TestDraftJournal:
 
         assert trails[0].to_jsonl() == trails[1].to_jsonl()
         trails[0].verify()
+
+    def test_keeps_the_instant_of_each_commit(self) -> None:
+        """Commits that are sealed together have the instants at which they were made."""
+        late, at_once = DraftJournal(), MemoryJournal()
+        for journal in (late, at_once):
+            journal.append("r", contract.EVENTS[:2], at=AT)
+            journal.append("r", contract.EVENTS[2:], at=AT + timedelta(hours=1))
+
+        assert list(late.read("r")) == list(at_once.read("r"))
+        assert len({record.at for record in late.read("r")}) == 2
 
     def test_seals_nothing_that_nobody_reads(self, monkeypatch) -> None:
         """A run is simulated without the hash of a single record; reading makes each one once."""

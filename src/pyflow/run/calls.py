@@ -40,7 +40,7 @@ class Caller:
         return (task.isolation or self._isolation) != "process"
 
     def is_isolated(self, task: Task | None, role: str) -> bool:
-        """Return whether a call for *task* gets a process of its own."""
+        """Return whether a call for *task* gets a process of its own, where no stage is set."""
         if role in ("finalizer", "interrupt") or task is None:
             return False
         return (task.isolation or self._isolation) == "process"

@@ -152,7 +152,7 @@ class RunDesk:
         Raises:
             RunStopping: It was cut short.
         """
-        if delay_s <= 0 or self._stopped or call.is_over:
+        if delay_s <= 0 or self._is_cut(call):
             await self.wait(call, asyncio.sleep(delay_s))
             return
         loop = asyncio.get_running_loop()

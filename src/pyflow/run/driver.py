@@ -468,7 +468,10 @@ class Driver:
         self._tell_listeners()
 
     def _part(self) -> None:
-        """Let desk and worker go once nothing is under way: a ring would wait for the collector."""
+        """Let desk and worker of a run that is over go, once no call is under way.
+
+        As a ring with the driver they would wait for the garbage collector.
+        """
         if self._broken is None and not self._calls:
             self.desk.part()
             self.worker.part()
@@ -494,12 +497,13 @@ class Driver:
         """
         if name is not None:
             self._release(name)
+        task = asyncio.current_task(self.loop)
+        if task is None or task not in self._calls:  # it was over while an eager task was made
+            self.post(happening)
+            return
         if len(self._calls) > 1 or self._awake or self._asks:
-            task = asyncio.current_task()
-            assert task is not None
             self.post(happening)
         else:
-            [task] = self._calls
             self._inbox.append(happening)
             self._pump()
         task.remove_done_callback(self._call_ended)
@@ -625,7 +629,7 @@ class Driver:
         """Give the slot of a call back, unless that was done when it was abandoned."""
         if name in self._abandoned:
             self._abandoned.remove(name)
-        else:
+        elif self._slots_taken:  # they were all given back if the run has ended meanwhile
             self._slots_taken -= 1
             self._slots.release()
 

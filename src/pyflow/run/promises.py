@@ -34,6 +34,7 @@ class Promise:
     def keep(self, error: BaseException | None = None) -> None:
         """Let those who wait go on, or raise *error* there."""
         with self._guard:
+            assert not self.is_kept, "a promise is kept once"
             self._error = error
             self.is_kept = True
             heirs, self._heirs = self._heirs, []
@@ -41,12 +42,21 @@ class Promise:
             heir()
 
     def then(self, heir: Callable[[], object]) -> None:
-        """Have *heir* called once it is kept: on the thread that keeps it, or here where it is."""
+        """Have *heir* called once it is kept: on the thread that keeps it, or here where it is.
+
+        It must not raise: others are called after it.
+        """
         with self._guard:
             if not self.is_kept:
                 self._heirs.append(heir)
                 return
         heir()
+
+    def forget(self, heir: Callable[[], object]) -> None:
+        """Call *heir* no more, if that has not happened yet."""
+        with self._guard:
+            if heir in self._heirs:
+                self._heirs.remove(heir)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Block until it is kept.
@@ -57,8 +67,11 @@ class Promise:
         if not self.is_kept:
             kept = threading.Event()
             self.then(kept.set)
-            if not kept.wait(timeout_s):
-                raise TimeoutError
+            try:
+                if not kept.wait(timeout_s):
+                    raise TimeoutError
+            finally:
+                self.forget(kept.set)
         if self._error is not None:
             raise self._error
 
@@ -76,5 +89,8 @@ class Promise:
                     loop.call_soon_threadsafe(wake)
 
             self.then(kept)
-            yield from waiter
+            try:
+                yield from waiter
+            finally:
+                self.forget(kept)
         self.wait()

@@ -1,7 +1,7 @@
 """Calls the user's functions: attempts, repairs, undos, finalizers, conditions.
 
-Each method makes one call, catches whatever comes of it, gives the slot back,
-and reports what happened. None decides anything.
+Each method makes one call, catches whatever comes of it, and reports what
+happened, at its end with the slot that it had. None decides anything.
 """
 
 from __future__ import annotations

@@ -40,10 +40,11 @@ class DraftChain:
     def sealed(self) -> list[Record]:
         """Return every record, sealed now where that was not done before."""
         done = self._sealed
-        for end, at in self._commits:
+        while self._commits:
+            end, at = self._commits[0]
             events, prev = self.events[len(done) : end], done[-1].hash if done else GENESIS
             done += seal(self.run_id, events, at=at, seq=len(done), prev=prev)
-        self._commits.clear()
+            del self._commits[0]
         return done
 
 

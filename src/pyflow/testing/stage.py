@@ -234,7 +234,7 @@ class Stage:
         return self._faults is NO_FAULTS and self._on_enter is None
 
     def _noted(self, fn: Function, made: Call) -> Function:
-        """Return *fn* as it is, but for a note of the call."""
+        """Return *fn* as it is, but for a note of the call, of which nobody asks what became of it."""
 
         def staged(**arguments: Any) -> Any:
             CURRENT.set(self._enter(made))  # as below

@@ -28,6 +28,8 @@ INSERT = "INSERT INTO records (n, run_id, seq, commit_no, line, chain) VALUES (?
 BEGIN_RUN = "INSERT INTO runs (run_id, began, records, workflow, status) VALUES (?, ?, ?, ?, ?)"
 KEEP_RUN = "UPDATE runs SET records = ?, status = ? WHERE run_id = ?"
 IF_HELD = f" AND EXISTS ({locks.HELD})"
+FENCES_MAX = 16
+"""How many locks are asked for in one statement; SQLite takes some hundred."""
 LAST = "SELECT line FROM records WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
 UNFINISHED = "unfinished"
 
@@ -97,7 +99,7 @@ class Commit:
         tail = self._tail(batch.run_id)
         sealed = seal_lines(batch.run_id, batch.events, at=batch.at, seq=tail.seq, prev=tail.hash)
         records = [record for record, _ in sealed]
-        if records[0].seq == 1:
+        if records[0].seq == 1 or len(batch.fences) > FENCES_MAX:  # elsewhere, `_keep` asks
             locks.check(self._cursor, batch.fences)
         try:
             tip = self._insert(sealed)
@@ -169,10 +171,11 @@ class Commit:
 
     def _keep(self, first: Record, row: tuple[int, str, str], fences: Sequence[Lease]) -> None:
         """Change the run's entry to *row*, if it still has its locks; one statement asks and writes."""
+        asked = fences if len(fences) <= FENCES_MAX else ()
         values: list[object] = [*row]
-        for lease in fences:
+        for lease in asked:
             values += (lease.resource, lease.epoch, lease.run_id)
-        if self._cursor.execute(KEEP_RUN + IF_HELD * len(fences), values).rowcount != 1:
+        if self._cursor.execute(KEEP_RUN + IF_HELD * len(asked), values).rowcount != 1:
             locks.check(self._cursor, fences)
             raise missing_entry(first.run_id, first.seq)
 
