@@ -26,6 +26,7 @@ def desk() -> RunDesk:
         seed=0.0,
         executor=unused,
         post=unused,
+        post_from_afar=unused,
         settle=unused,
         redactor=unused,
     )

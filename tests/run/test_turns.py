@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pyflow
+from pyflow.testing import simulate
 from pyflow.testing.loop import VirtualLoop
 from support.runs import virtual_engine
 
@@ -64,6 +65,20 @@ class TestTurns:
 
         assert result.status == "succeeded"
         assert loop.reported == []
+
+    def test_what_the_last_call_says_is_recorded(self) -> None:
+        """What a plain function has noted comes on record with its end, though nothing follows."""
+        workflow = pyflow.Workflow("w")
+
+        def talk(ctx: pyflow.Context) -> None:
+            ctx.log("on my way")
+
+        workflow.add_task("talk", talk)
+
+        trail = simulate(workflow).audit_trail
+
+        assert [record.task for record in trail.query(kind="logged")] == ["talk"]
+        assert trail[-1].kind == "run_finished"
 
     def test_eager_tasks(self) -> None:
         """Where tasks begin as they are made, and are over before anybody has them, runs end too."""

@@ -46,6 +46,7 @@ class RunDesk:
         seed: float,
         executor: Executor,
         post: Callable[[Happening], None],
+        post_from_afar: Callable[[Happening], None],
         settle: Callable[[], None],
         redactor: Redactor,
     ) -> None:
@@ -61,6 +62,7 @@ class RunDesk:
         self._parameters = parameters
         self._executor = executor
         self._post = post
+        self._post_from_afar = post_from_afar
         self._settle = settle
         self._redactor = redactor
         self._waits: dict[Callable[[], object], Call] = {}
@@ -93,7 +95,7 @@ class RunDesk:
         if _running_loop() is self.loop:
             self._post(Noted(event))
         else:
-            self.loop.call_soon_threadsafe(self._post, Noted(event))
+            self._post_from_afar(Noted(event))
 
     def save(self, event: CheckpointSaved) -> None:
         """Record *event*, and return once it is durable; from any thread.
@@ -233,7 +235,8 @@ class RunDesk:
 
     def part(self) -> None:
         """Serve nobody any more: the run has ended."""
-        self._post, self._settle = _unheard, _nothing
+        self._post = self._post_from_afar = _unheard
+        self._settle = _nothing
 
     def _is_cut(self, call: Call) -> bool:
         return call.is_over or (self._stopped and not call.shielded)

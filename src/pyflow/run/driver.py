@@ -96,6 +96,7 @@ class Driver:
             seed=seed,
             executor=caller.executor,
             post=self.post,
+            post_from_afar=self.post_from_afar,
             settle=self.settle,
             redactor=redactor,
         )
@@ -121,7 +122,7 @@ class Driver:
         self._on_end = on_end
         self._ask_other = ask_other
         self._inbox: deque[on.Happening] = deque()
-        self._asks: deque[on.Asked] = deque()  # on their way into it, from any thread
+        self._arriving: deque[on.Happening] = deque()  # on its way there, from any thread
         self._awake = False
         self._broken: BaseException | None = None
         self._calls: dict[asyncio.Task[None], None] = {}
@@ -310,11 +311,15 @@ class Driver:
         """Take in what somebody asks, from any thread; a rest is over until it is answered."""
         if self.rest.is_kept and not self.is_over:
             self.rest = Promise()
-        self._asks.append(asked)
-        self.loop.call_soon_threadsafe(self._take_ask)
+        self.post_from_afar(asked)
 
-    def _take_ask(self) -> None:
-        self.post(self._asks.popleft())
+    def post_from_afar(self, happening: on.Happening) -> None:
+        """Tell the machine what happened, from any thread; no call ends before it is taken in."""
+        self._arriving.append(happening)
+        self.loop.call_soon_threadsafe(self._arrived)
+
+    def _arrived(self) -> None:
+        self.post(self._arriving.popleft())
 
     def wake(self) -> None:
         """Have the pump run on the loop's next turn."""
@@ -493,7 +498,8 @@ class Driver:
         """Take in what came of a call, the last thing that its task does; *name* gives its slot back.
 
         Where nothing else is under way that could be recorded with it, and
-        nobody has asked anything, the next turn of the loop is not waited for.
+        nothing is arriving from other threads, the next turn of the loop is
+        not waited for.
         """
         if name is not None:
             self._release(name)
@@ -501,7 +507,7 @@ class Driver:
         if task is None or task not in self._calls:  # it was over while an eager task was made
             self.post(happening)
             return
-        if len(self._calls) > 1 or self._awake or self._asks:
+        if len(self._calls) > 1 or self._awake or self._arriving:
             self.post(happening)
         else:
             self._inbox.append(happening)
