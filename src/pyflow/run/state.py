@@ -234,8 +234,7 @@ class RunState:
             state.move("skipped")
             state.passed = event.passed is True
             self._settle(state)
-        if self.intent == "hold":
-            self._let_go(event.task)
+        self._let_go(event.task)
 
     def _passed_over(self, event: ev.PassedOver) -> None:
         self.passing.update(dict.fromkeys(event.tasks, event))
