@@ -267,8 +267,7 @@ class RunState:
         state.duration_s += event.duration_s
         state.repaired = event.repaired is True
         self._settle(state)
-        if self.intent == "hold":
-            self._let_go(event.task)
+        self._let_go(event.task)
 
     def _attempt_failed(self, event: ev.AttemptFailed) -> None:
         state = self.tasks[event.task]
@@ -292,8 +291,7 @@ class RunState:
         if not state.allowed and state.parent is None:
             self.failures[state.name] = None
         self._settle(state)
-        if self.intent == "hold":
-            self._let_go(event.task)
+        self._let_go(event.task)
 
     def _failure_deferred(self, event: ev.FailureDeferred) -> None:
         self.deferred[event.task] = tuple(event.handlers)
@@ -305,8 +303,7 @@ class RunState:
     def _task_skipped(self, event: ev.TaskSkipped) -> None:
         self.tasks[event.task].passed = event.passed is True
         self._settle_as(event.task, "skipped", event.reason)
-        if self.intent == "hold":
-            self._let_go(event.task)
+        self._let_go(event.task)
 
     def _task_blocked(self, event: ev.TaskBlocked) -> None:
         self._settle_as(event.task, "blocked", event.reason)
@@ -333,8 +330,7 @@ class RunState:
             self._settle(state)
         else:
             state.move("waiting")
-        if self.intent == "hold":
-            self._let_go(event.task)
+        self._let_go(event.task)
 
     def _approval_requested(self, event: ev.ApprovalRequested) -> None:
         state = self.tasks[event.task]
@@ -353,7 +349,7 @@ class RunState:
         Where only open questions are left, the run goes on with what does not
         wait for them, and is held anew when that is done.
         """
-        if self.held.pop(task, self) is not None:
+        if self.intent != "hold" or self.held.pop(task, self) is not None:
             return
         if all(self.tasks[name].is_asking for name in self.held):
             self.held.clear()
