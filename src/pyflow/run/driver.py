@@ -314,7 +314,7 @@ class Driver:
         self.post_from_afar(asked)
 
     def post_from_afar(self, happening: on.Happening) -> None:
-        """Tell the machine what happened, from any thread; no call ends before it is taken in."""
+        """Tell the machine what happened, from any thread; a call that ends waits for what arrives."""
         self._arriving.append(happening)
         self.loop.call_soon_threadsafe(self._arrived)
 
@@ -352,7 +352,7 @@ class Driver:
             while inbox:
                 machine.handle(inbox.popleft())
             machine.dispatch(self._take_slots())
-            if machine.queue and machine.wanted:  # a phase has begun that was not there before
+            if machine.wanted:  # a phase has begun that was not there before
                 machine.dispatch(self._take_slots())
             events, commands = machine.take()
             if events and self._committer is not None:
@@ -386,8 +386,7 @@ class Driver:
         loop, with this run, and those behind it, waiting for ever.
         """
         try:
-            if self.listeners:
-                self._tell_listeners()
+            self._tell_listeners()
             for command in commands:
                 _COMMANDS[type(command)](self, command)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
@@ -403,9 +402,7 @@ class Driver:
         return broken
 
     def _commit(self, events: list[Event]) -> Sequence[Record]:
-        at = self._clock.now()
-        if self.redactor:
-            events = self._masked(events)
+        events, at = self._masked(events), self._clock.now()
         if self._fences:
             return self._journal.append(self.run_id, events, at=at, fences=self._fences)
         return self._journal.append(self.run_id, events, at=at)
@@ -636,8 +633,7 @@ class Driver:
         if name in self._abandoned:
             self._abandoned.remove(name)
         elif self._slots_taken:  # they were all given back if the run has ended meanwhile
-            self._slots_taken -= 1
-            self._slots.release()
+            self._give_slots(1)
 
     def _take_slots(self) -> int:
         """Take as many slots as the machine could use, of those that are free."""

@@ -62,7 +62,8 @@ def to_take_up(m: Machine) -> on.TakeLocks | None:
 
 def is_short(m: Machine, state: TaskState) -> bool:
     """Return whether the run lacks a lock that *state* needs."""
-    return any(lock not in m.state.locks for lock in state.node.locks)
+    needed = state.node.locks
+    return bool(needed) and any(lock not in m.state.locks for lock in needed)
 
 
 def ask_for_more(m: Machine) -> None:

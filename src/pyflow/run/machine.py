@@ -109,9 +109,9 @@ class Machine:
     @property
     def wanted(self) -> int:
         """How many slots the run could use now."""
-        waiting = len(self.queue)
-        if not waiting or self._gated:
+        if not self.queue or self._gated:
             return 0
+        waiting = len(self.queue)
         return waiting if self._limit is None else min(waiting, self._limit - self.flying)
 
     def dispatch(self, slots: int) -> None:
@@ -139,12 +139,10 @@ class Machine:
     def resting(self) -> bool:
         """Whether the run waits for a person, or for a resume, and nothing is under way."""
         state = self.state
-        if state.intent != "hold" and not state.paused:
-            return False
-        if state.outcome is not None or self.past is not None:
-            return False
         waits = state.intent == "hold" or state.waits_for_resume
-        return waits and self._is_still and not self.looking
+        if not waits or state.outcome is not None or self.past is not None:
+            return False
+        return self._is_still and not self.looking
 
     @property
     def _is_still(self) -> bool:
@@ -204,7 +202,7 @@ class Machine:
         self.reasons[state.name] = reason
         if state.node.task.approval is not None:
             self.questions.append(state)
-        elif state.node.locks and locking.is_short(self, state):
+        elif locking.is_short(self, state):
             self.lockers.append(state)
         else:
             self.queue.append(("attempt", state, state.attempt + 1))
