@@ -40,8 +40,8 @@ class Caller:
         return (task.isolation or self._isolation) != "process"
 
     def is_isolated(self, task: Task | None, role: str) -> bool:
-        """Return whether a call for *task* gets a process of its own, where no stage is set."""
-        if role in ("finalizer", "interrupt") or task is None:
+        """Return whether a call for *task* gets a process of its own."""
+        if role in ("finalizer", "interrupt") or task is None or self.stage is not None:
             return False
         return (task.isolation or self._isolation) == "process"
 

@@ -135,8 +135,6 @@ class Call:
     @property
     def part(self) -> Part:
         """The span that it is part of."""
-        if self.role == "task":
-            return ("attempt", self.task, self.attempt)
         return part_of_call(self.role, self.task, self.attempt)
 
 

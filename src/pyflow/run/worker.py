@@ -259,11 +259,10 @@ class Worker:
         enter(self._desk.trace, call.part)
         task = state.node.task if state is not None else None
         try:
-            stage = self._caller.stage
-            if stage is not None:
-                callee = stage(callee, call, task)
+            if self._caller.stage is not None:
+                callee = self._caller.stage(callee, call, task)
             arguments = self._arguments(callee, call, state)
-            if stage is None and self._caller.is_isolated(task, call.role):
+            if self._caller.is_isolated(task, call.role):
                 return await self._caller.isolated(callee, arguments, call, self._desk, timeout_s)
             if callee.asynchronous:
                 coroutine = callee.fn(**arguments)
@@ -306,16 +305,11 @@ class Worker:
         Raises:
             CodecError: A recorded value does not fit the annotation that asks for it.
         """
-        arguments: dict[str, Any] = {}
-        for wire in callee.wiring:
-            if wire.kind == "ctx":
-                context = make_context(self._desk, call, asynchronous=callee.asynchronous)
-                arguments[wire.argument] = context
-            else:
-                arguments[wire.argument] = self._argument(wire, call, state)
-        return arguments
+        return {w.argument: self._argument(w, callee, call, state) for w in callee.wiring}
 
-    def _argument(self, wire: Input, call: Call, state: TaskState | None) -> Any:
+    def _argument(self, wire: Input, callee: Callee, call: Call, state: TaskState | None) -> Any:
+        if wire.kind == "ctx":
+            return make_context(self._desk, call, asynchronous=callee.asynchronous)
         if wire.kind == "param" and wire.source in self._parameters.objects:
             return self._parameters.objects[wire.source]
         decode = wire.decode or _as_it_is
