@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-RESOLUTION_S = 1e-9
-EXACT_S = 2.0**22
-"""Up to here, 48 days, neighbouring floats are less than half of that apart."""
+RESOLUTION_MIN_S = 1e-9
 
 
-class Handle(asyncio.Handle):
-    """What asyncio's own is, made without asking the loop whether it is being debugged: it is not."""
+class _Unwatched:
+    """Makes what asyncio's own handles are without asking the loop whether it is being debugged."""
 
     __slots__ = ()
 
@@ -48,26 +46,19 @@ class Handle(asyncio.Handle):
         self._source_traceback = None
 
 
-class Timer(asyncio.TimerHandle):
-    """The same for a timer, which is in the heap from the start."""
+class Handle(_Unwatched, asyncio.Handle):
+    """What is to be called soon."""
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        when: float,
-        callback: Any,
-        args: Any,
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
-    ) -> None:
-        self._context = contextvars.copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
+
+class Timer(_Unwatched, asyncio.TimerHandle):
+    """What is to be called at a time; in the heap from the start."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, *rest: Any) -> None:
+        super().__init__(*rest)
         self._when = when
         self._scheduled = True
 
@@ -124,7 +115,7 @@ class VirtualTime(asyncio.BaseEventLoop):
         # A timer fires if `when < now + resolution`, so the resolution must not
         # vanish in the sum; between large floats a nanosecond does.
         self._now = now
-        self._clock_resolution = RESOLUTION_S if abs(now) < EXACT_S else 2 * math.ulp(now)
+        self._clock_resolution = max(RESOLUTION_MIN_S, 2 * math.ulp(now))
 
 
 class VirtualClock:
@@ -169,9 +160,7 @@ class VirtualClock:
             SimulationError: The running loop keeps real time.
         """
         if self._follows:
-            loop = (
-                _get_running_loop()
-            )  # as `running_loop`, in one call: this is read at each commit
+            loop = running_loop()
             if loop is not None and loop is not self._loop:
                 self._follow(loop)
         if self._loop is None:
@@ -189,7 +178,4 @@ class VirtualClock:
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that runs on this thread, or None."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return _get_running_loop()

@@ -7,6 +7,7 @@ read in the end is the same to the byte as what a `MemoryJournal` holds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast, overload
 
@@ -29,7 +30,7 @@ class DraftChain:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.events: list[Event] = []
-        self._commits: list[tuple[int, datetime]] = []  # up to which event, and when
+        self._commits: deque[tuple[int, datetime]] = deque()  # up to which event, and when
         self._sealed: list[Record] = []
 
     def add(self, events: Sequence[Event], at: datetime) -> None:
@@ -44,7 +45,7 @@ class DraftChain:
             end, at = self._commits[0]
             events, prev = self.events[len(done) : end], done[-1].hash if done else GENESIS
             done += seal(self.run_id, events, at=at, seq=len(done), prev=prev)
-            del self._commits[0]
+            self._commits.popleft()
         return done
 
 

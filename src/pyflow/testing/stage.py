@@ -193,9 +193,9 @@ class Stage:
             callee = self._stand_ins.get(what, callee)
             given = self._fakes.get(what)
             fake = given if isinstance(given, Behaviour) else None
-        isolation = task.isolation if task is not None else None
         if callee.asynchronous and fake is None and self._is_quiet:
             return Callee(self._noted(callee.fn, call), callee.wiring, True)
+        isolation = task.isolation if task is not None else None
         if callee.asynchronous:
             fn = self._staged_async(callee.fn, fake, call)
         else:

@@ -36,26 +36,8 @@ def run_ready(ready: deque[Any]) -> None:
     """Call what is in *ready*; what that adds is for the next turn."""
     for _ in range(len(ready)):
         handle = ready.popleft()
-        if handle._cancelled:
-            continue
-        try:
-            handle._context.run(handle._callback, *handle._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - as asyncio has it: the loop goes on
-            _report(handle, error)
-
-
-def _report(handle: Any, error: BaseException) -> None:
-    """Tell the loop's exception handler what a callback raised."""
-    about = {
-        "message": f"Exception in callback {handle!r}",
-        "exception": error,
-        "handle": handle,
-    }
-    if handle._source_traceback:
-        about["source_traceback"] = handle._source_traceback
-    handle._loop.call_exception_handler(about)
+        if not handle._cancelled:
+            handle._run()
 
 
 def drop_cancelled(timers: Timers, count: int) -> int:
