@@ -99,11 +99,13 @@ class Commit:
         tail = self._tail(batch.run_id)
         sealed = seal_lines(batch.run_id, batch.events, at=batch.at, seq=tail.seq, prev=tail.hash)
         records = [record for record, _ in sealed]
-        if records[0].seq == 1 or len(batch.fences) > FENCES_MAX:  # elsewhere, `_keep` asks
+        # A few locks are asked for by the statement that notes where the run ends, if it has one.
+        beside = batch.fences if tail.seq and len(batch.fences) <= FENCES_MAX else ()
+        if not beside:
             locks.check(self._cursor, batch.fences)
         try:
             tip = self._insert(sealed)
-            self._index(records[0], records[-1], tip.n - len(records) + 1, batch.fences)
+            self._index(records[0], records[-1], tip.n - len(records) + 1, beside)
         except sqlite3.IntegrityError as error:
             raise JournalError(
                 f"records of run {batch.run_id!r} stand where new ones belong ({error}), so the "
@@ -170,12 +172,11 @@ class Commit:
             self.finished.add(run_id)
 
     def _keep(self, first: Record, row: tuple[int, str, str], fences: Sequence[Lease]) -> None:
-        """Change the run's entry to *row*, if it still has its locks; one statement asks and writes."""
-        asked = fences if len(fences) <= FENCES_MAX else ()
+        """Change the run's entry to *row*, if *fences* hold; one statement asks and writes."""
         values: list[object] = [*row]
-        for lease in asked:
+        for lease in fences:
             values += (lease.resource, lease.epoch, lease.run_id)
-        if self._cursor.execute(KEEP_RUN + IF_HELD * len(asked), values).rowcount != 1:
+        if self._cursor.execute(KEEP_RUN + IF_HELD * len(fences), values).rowcount != 1:
             locks.check(self._cursor, fences)
             raise missing_entry(first.run_id, first.seq)
 

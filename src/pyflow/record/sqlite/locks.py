@@ -64,6 +64,8 @@ CREATE TABLE waiters (
 """
 """A lock with an owner is held, one with only a run has residue, one with neither is free."""
 
+HELD = "SELECT 1 FROM locks WHERE resource = ? AND epoch = ? AND run_id = ? AND owner IS NOT NULL"
+"""Finds a lock that is held as a lease says; what `check` makes sure of."""
 PAUSE_S = (0.02, 0.5)
 GROWTH = 1.5
 LOOKS_MAX = 20
@@ -501,10 +503,6 @@ class SQLiteLocks:
     def _lock(self, resource: str) -> _Lock | None:
         rows = self._reading(f"{COLUMNS} WHERE resource = ? AND run_id IS NOT NULL", (resource,))
         return next((_Lock(*row) for row in rows), None)
-
-
-HELD = "SELECT 1 FROM locks WHERE resource = ? AND epoch = ? AND run_id = ? AND owner IS NOT NULL"
-"""Finds a lock that is held as a lease says; what `check` makes sure of."""
 
 
 def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
