@@ -48,7 +48,7 @@ def waiters(path: Path) -> list[str]:
 
 def line_of(locks: SQLiteLocks) -> list[str]:
     """Return which runs wait whose processes are alive."""
-    return [waiter.run_id for waiter in locks._view(locks._reading).line]
+    return [waiter.run_id for waiter in locks._view().line]
 
 
 async def until_waiting(locks: SQLiteLocks, *run_ids: str) -> None:
@@ -154,7 +154,7 @@ class TestAcquire:
             await locks.acquire("s", ["a"])
 
         with opened(path) as one, Database(path) as database:
-            monkeypatch.setattr(one._view(one._reading).__class__, "earlier", lambda *a: [])
+            monkeypatch.setattr(one._view().__class__, "earlier", lambda *a: [])
             asyncio.run(main(one, SQLiteLocks(database, one._owner, now=lambda: AT)))
 
         grown = [0.02, 0.02, *(0.02 * 1.5**n for n in range(1, 8)), 0.5, 0.5, 0.5, 0.02, 0.03]
@@ -282,7 +282,7 @@ class TestAcquire:
                 line = [(f"s{n}", other._owner.id, '["a"]') for n in range(3)]
                 cursor.executemany("INSERT INTO waiters VALUES (NULL, ?, ?, ?)", line)
 
-            view = locks._view(locks._reading)
+            view = locks._view()
             called = [waiter.run_id for waiter in view.called(view.line)]
             leases = take(locks, "r")
 

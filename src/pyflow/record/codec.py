@@ -243,13 +243,15 @@ def decode_line(line: str) -> Record:
     return record
 
 
-def unsealed(line: str) -> Record | None:
-    """Return the record that *line* holds, if its bytes have the hash that it names.
+def unsealed(line: object) -> Record | None:
+    """Return the record that *line* holds, if it is a text whose bytes have the hash that it names.
 
     Then they are those that were written, in canonical form, and need not be
     written anew to compare. None says that they are not: `decode_line` and
     `verify_chain` tell what is wrong.
     """
+    if not isinstance(line, str):
+        return None
     at = line.rfind(MARK)
     after = at + len(MARK) + DIGEST
     digest = line[at + len(MARK) : after]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.errors import JournalError, shown
 from pyflow.frozen import frozen
 from pyflow.record.codec import canonical
+from pyflow.record.sqlite.cells import MAYBE, checked, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,10 +84,18 @@ def put(
 
 
 def message_of(row: Sequence[Any]) -> Message:
-    """Return the message in a *row* of `PENDING`."""
-    number, run_id, command, task, by, reason, at, data = row
-    instant = datetime.fromisoformat(at)
-    return Message(str(number), run_id, command, task, by, reason, instant, json.loads(data))
+    """Return the message in a *row* of `PENDING`.
+
+    Raises:
+        JournalError: It is damaged.
+    """
+    what = f"message {row[0]} of the inbox"
+    number, run_id, command, task, by, reason, at, data = checked(
+        what, row, int, str, str, MAYBE, MAYBE, MAYBE, str, str
+    )
+    instant = parsed(what, datetime.fromisoformat, at)
+    answer = parsed(what, json.loads, data)
+    return Message(str(number), run_id, command, task, by, reason, instant, answer)
 
 
 def take(cursor: sqlite3.Cursor, record: Record, n: int) -> None:

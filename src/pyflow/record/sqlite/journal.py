@@ -14,6 +14,7 @@ from pyflow.errors import JournalError, PyflowError
 from pyflow.record.codec import decode_line, unsealed, verify_chain
 from pyflow.record.events import RunFinished
 from pyflow.record.ledger import CUTS, is_ledger
+from pyflow.record.sqlite.cells import checked
 from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
 from pyflow.record.sqlite.cuts import Cut, Gap, cuts_in, remove
 from pyflow.record.sqlite.database import Database
@@ -250,9 +251,14 @@ class SQLiteJournal:
             return last_of(cursor, run_id)
 
     def runs(self) -> list[str]:
-        """Return the ids of all runs, in the order in which they began."""
+        """Return the ids of all runs, in the order in which they began.
+
+        Raises:
+            JournalError: The index of runs is damaged.
+        """
         rows = self.database.reading("SELECT run_id FROM runs ORDER BY began")
-        return [run_id for (run_id,) in rows if not is_ledger(run_id)]
+        ids = [checked("the index of runs", row, str)[0] for row in rows]
+        return [run_id for run_id in ids if not is_ledger(run_id)]
 
     def cuts(self) -> list[Cut]:
         """Return what was removed and is in archives, in order."""

@@ -29,6 +29,7 @@ from pyflow.record.refusals import (
     residue_text,
     unfinished_text,
 )
+from pyflow.record.sqlite.cells import MAYBE, checked, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -76,6 +77,7 @@ ON CONFLICT (resource) DO UPDATE SET epoch = epoch + 1, run_id = excluded.run_id
 owner = excluded.owner, since = excluded.since, host = excluded.host, pid = excluded.pid
 """
 EPOCH = "SELECT epoch, run_id FROM locks WHERE resource = ?"
+LINE = "SELECT ticket, run_id, owner, resources FROM waiters ORDER BY ticket"
 COLUMNS = "SELECT resource, epoch, run_id, owner, since, host, pid FROM locks"
 
 
@@ -87,14 +89,14 @@ class _Lock:
     epoch: int
     run_id: str
     owner: str | None  # None where the run gave it back with residue
-    since: str
+    since: datetime
     host: str
     pid: int
 
     def holder(self, *, is_alive: bool) -> Holder:
         """Return who has it, as people are told."""
         lease = Lease(self.resource, self.run_id, self.epoch)
-        return Holder(lease, is_alive, self.host, self.pid, datetime.fromisoformat(self.since))
+        return Holder(lease, is_alive, self.host, self.pid, self.since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,8 @@ class _View:
     """What one look shows: the locks that are not free, and those who wait, in order."""
 
     def __init__(self, read: _Read, is_alive: Callable[[str], bool]) -> None:
-        locks = [_Lock(*row) for row in read(f"{COLUMNS} WHERE run_id IS NOT NULL", ())]
-        waiters = [
-            _Waiter(ticket, run_id, owner, frozenset(json.loads(resources)))
-            for ticket, run_id, owner, resources in read(
-                "SELECT ticket, run_id, owner, resources FROM waiters ORDER BY ticket", ()
-            )
-        ]
+        locks = [_lock_in(row) for row in read(f"{COLUMNS} WHERE run_id IS NOT NULL", ())]
+        waiters = [_waiter_in(row) for row in read(LINE, ())]
         owners = dict.fromkeys(one.owner for one in (*locks, *waiters))
         alive = {owner: owner is not None and is_alive(owner) for owner in owners}
         self.held = {lock.resource: lock for lock in locks if alive[lock.owner]}
@@ -302,7 +299,7 @@ class SQLiteLocks:
     ) -> LockError | None:
         """Return what `acquire` would raise as things are, or None where it would take or wait."""
         place = _Place(run_id, resources, had)
-        moved = self._why_moved(self._view(self._reading), place) if place.had else None
+        moved = self._why_moved(self._view(), place) if place.had else None
         if moved is not None:
             return moved
         for resource in resources:
@@ -311,7 +308,7 @@ class SQLiteLocks:
             if error is not None:
                 return error
         if policy == "fail":
-            view = self._view(self._reading)
+            view = self._view()
             holders, earlier = view.holders(resources), view.earlier(resources, None)
             if holders or earlier:
                 return self._in_the_way(holders, earlier, place)
@@ -319,8 +316,8 @@ class SQLiteLocks:
 
     def left(self, run_id: str, /) -> list[str]:
         """Return, in sorted order, what only *run_id* may take: it died there, or left residue."""
-        rows = self._reading("SELECT resource FROM locks WHERE run_id = ?", (run_id,))
-        found = {resource: self._settled(resource) for (resource,) in rows}
+        locks = self._locks("run_id = ?", run_id)
+        found = {lock.resource: self._settled(lock.resource) for lock in locks}
         return sorted(
             resource
             for resource, (lock, is_alive) in found.items()
@@ -332,10 +329,9 @@ class SQLiteLocks:
 
         Where a run gave a resource back with residue, the holder is that run.
         """
-        rows = self._reading(f"{COLUMNS} WHERE run_id IS NOT NULL ORDER BY resource", ())
         found: list[tuple[Holder, Standing]] = []
-        for resource, *_ in rows:
-            lock, is_alive = self._settled(resource)
+        for one in self._locks("run_id IS NOT NULL ORDER BY resource"):
+            lock, is_alive = self._settled(one.resource)
             if lock is not None:
                 left: Standing = "dead" if lock.owner is not None else "residue"
                 found.append((lock.holder(is_alive=is_alive), "held" if is_alive else left))
@@ -382,7 +378,7 @@ class SQLiteLocks:
         pause_s, before = least, None
         while True:
             await asyncio.sleep(pause_s)
-            view = self._view(self._reading)
+            view = self._view()
             earlier = view.earlier(place.wanted, place.ticket)
             ahead = [*view.holders(place.wanted), *earlier]
             place.note(view.called(earlier))
@@ -420,9 +416,10 @@ class SQLiteLocks:
         """Begin a new epoch of *resource*, and return it."""
         since, host, pid = self._now().isoformat(), self._owner.host, self._owner.pid
         cursor.execute(SET, (resource, run_id, owner, since, host, pid))
-        return cursor.execute("SELECT epoch FROM locks WHERE resource = ?", (resource,)).fetchone()[
-            0
-        ]
+        row = cursor.execute("SELECT epoch FROM locks WHERE resource = ?", (resource,)).fetchone()
+        epoch: int
+        [epoch] = checked(f"the epoch of the lock {resource!r}", row, int)
+        return epoch
 
     # Why not ------------------------------------------------------------------------------
 
@@ -476,14 +473,15 @@ class SQLiteLocks:
         except JournalError as error:
             raise LockError(f"the locks could not be written: {error}") from error
 
-    def _reading(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.reading(sql, params)
-        except JournalError as error:
-            raise LockError(f"the locks could not be read: {error}") from error
+    def _view(self, read: _Read | None = None) -> _View:
+        """Return what a look shows, inside a transaction if *read* is."""
+        with _read():
+            return _View(read or self._database.reading, self._owner.is_alive)
 
-    def _view(self, read: _Read) -> _View:
-        return _View(read, self._owner.is_alive)
+    def _locks(self, where: str, *params: str) -> list[_Lock]:
+        with _read():
+            rows = self._database.reading(f"{COLUMNS} WHERE {where}", params)
+            return [_lock_in(row) for row in rows]
 
     def _settled(self, resource: str) -> tuple[_Lock | None, bool]:
         """Return the lock on *resource* if it is not free, and whether its holder is alive.
@@ -501,8 +499,7 @@ class SQLiteLocks:
         return lock, False
 
     def _lock(self, resource: str) -> _Lock | None:
-        rows = self._reading(f"{COLUMNS} WHERE resource = ? AND run_id IS NOT NULL", (resource,))
-        return next((_Lock(*row) for row in rows), None)
+        return next(iter(self._locks("resource = ? AND run_id IS NOT NULL", resource)), None)
 
 
 def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
@@ -526,6 +523,29 @@ def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
                 lease=lease,
                 epoch=epoch,
             )
+
+
+@contextmanager
+def _read() -> Generator[None]:
+    try:
+        yield
+    except JournalError as error:
+        raise LockError(f"the locks could not be read: {error}") from error
+
+
+def _lock_in(row: Sequence[Any]) -> _Lock:
+    what = f"the lock {row[0]!r}"
+    resource, epoch, run_id, owner, at, host, pid = checked(
+        what, row, str, int, str, MAYBE, str, str, int
+    )
+    since = parsed(what, datetime.fromisoformat, at)
+    return _Lock(resource, epoch, run_id, owner, since, host, pid)
+
+
+def _waiter_in(row: Sequence[Any]) -> _Waiter:
+    what = f"place {row[0]} in the line for locks"
+    ticket, run_id, owner, resources = checked(what, row, int, str, str, str)
+    return _Waiter(ticket, run_id, owner, frozenset(parsed(what, json.loads, resources)))
 
 
 def _reader(cursor: sqlite3.Cursor) -> _Read:

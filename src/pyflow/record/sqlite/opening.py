@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyflow.errors import JournalError, JournalIntegrityError
 from pyflow.frozen import frozen
+from pyflow.record.sqlite.cells import checked
 from pyflow.record.sqlite.faults import code_of
 from pyflow.record.sqlite.files import HEAD_SUFFIX
 from pyflow.record.sqlite.head import Head, foreign, read_head
@@ -145,7 +146,8 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _glance(connection: sqlite3.Connection, head: Head | None) -> Glance:
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    rows = connection.execute("SELECT key, value FROM meta").fetchall()
+    meta: dict[str, str] = dict(checked("the table meta", row, str, str) for row in rows)
     row = connection.execute(
         "SELECT chain FROM records WHERE n = ?", (head.tip.n if head else 0,)
     ).fetchone()

@@ -12,6 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pyflow.frozen import frozen
+from pyflow.record.sqlite.cells import checked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,8 +46,12 @@ def link(chain: str, commit: int, digest: str) -> str:
 
 
 def tip_of(cursor: sqlite3.Cursor | sqlite3.Connection) -> Tip:
-    """Return where the journal ends that *cursor* reads."""
+    """Return where the journal ends that *cursor* reads.
+
+    Raises:
+        JournalError: Its last record is damaged.
+    """
     row = cursor.execute(
         "SELECT n, commit_no, chain FROM records ORDER BY n DESC LIMIT 1"
     ).fetchone()
-    return Tip(*row) if row else START
+    return Tip(*checked("the last record", row, int, int, str)) if row else START

@@ -1,0 +1,51 @@
+"""Cells of a journal's tables as they come out of SQLite, where damage can make anything of them.
+
+One flipped bit turns a text into a number, and SQLite, which would not have
+taken it in, hands it out. What comes of that is an error that says so, like
+that of any other damage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyflow.errors import JournalError, shown
+from pyflow.record.sqlite.faults import BROKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["MAYBE", "checked", "parsed"]
+
+T = TypeVar("T")
+
+MAYBE = (str, type(None))
+"""The types of a text that may be missing."""
+
+
+def checked(what: str, row: Sequence[Any], *types: type | tuple[type, ...]) -> Any:
+    """Return *row*, which is *what*, if each of its cells has one of its *types*.
+
+    Raises:
+        JournalError: One has not, so it is not what was written.
+    """
+    for cell, expected in zip(row, types, strict=True):
+        if not isinstance(cell, expected):
+            raise _damaged(what, cell)
+    return row
+
+
+def parsed(what: str, parse: Callable[[str], T], text: str) -> T:
+    """Return what *parse* makes of *text*, which is *what*.
+
+    Raises:
+        JournalError: Nothing, so it is not what was written.
+    """
+    try:
+        return parse(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(what, text) from error
+
+
+def _damaged(what: str, cell: object) -> JournalError:
+    return JournalError(f"{what} cannot have held {shown(cell)}: {BROKEN}")
