@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyflow.errors import JournalError, LockError, PyflowError
+from pyflow.record.history.lookup import History
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.store import Store
 from support.journals import RUNS, fill, logged
@@ -84,6 +85,12 @@ def damage(sound: Path, tmp_path: Path) -> Callable[[str, str], Path]:
     return copy
 
 
+def history(path: Path) -> None:
+    with History(path) as found:
+        for run in found.runs():
+            found.trail(run.run_id)
+
+
 def looks(store: Store) -> dict[str, Callable[[], object]]:
     """Return everything that is asked of an open journal."""
     journal, locks = store.journal, store.locks
@@ -94,6 +101,7 @@ def looks(store: Store) -> dict[str, Callable[[], object]]:
         "cuts": journal.cuts,
         "pending": journal.pending,
         "verify": journal.verify,
+        "history": lambda: history(journal.database.path),
         "left": lambda: locks.left("eu"),
         "listed": locks.listed,
         "holder": lambda: [locks.holder("db"), locks.holder("web")],

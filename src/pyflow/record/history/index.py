@@ -206,7 +206,7 @@ class Index:
             for n, run_id, seq, line, chain in reader.execute(RECORDS, (n, BATCH)):  # noqa: B007, B020
                 if run_id == CUTS:
                     touched.add(CUTS)
-                elif not is_ledger(run_id):
+                elif _is_sound(run_id, seq, line) and not is_ledger(run_id):
                     batch.take(n, run_id, seq, line)
             batch.flush()
             touched |= batch.unfinished
@@ -257,6 +257,11 @@ def _set_status(cursor: sqlite3.Cursor, run_id: str, status: str) -> None:
             "DELETE FROM facts WHERE field = 'status' AND value = ? AND number = ?", (old, number)
         )
         cursor.execute("INSERT OR IGNORE INTO facts VALUES ('status', ?, ?)", (status, number))
+
+
+def _is_sound(run_id: object, seq: object, line: object) -> bool:
+    """Return whether a row can be one that was written; what is damaged is for `verify` to tell."""
+    return isinstance(run_id, str) and isinstance(seq, int) and isinstance(line, str)
 
 
 class _Batch:
