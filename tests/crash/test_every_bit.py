@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from pyflow.errors import JournalError
+from pyflow.record.sqlite.faults import FAULTS
 from pyflow.record.sqlite.head import Head, read_head
 from pyflow.record.sqlite.journal import _records_of
 from pyflow.record.sqlite.mending import Mended
@@ -63,7 +64,7 @@ class Image:
         self.data[place] ^= 1 << bit
         try:
             return self._judge()
-        except sqlite3.Error:
+        except FAULTS:
             return "error"
         finally:
             self.data[place] ^= 1 << bit
@@ -113,7 +114,7 @@ class Image:
             self._connection.deserialize(bytes(self.data))
             cursor = self._connection.cursor()
             lines = [[r.hash for r in _records_of(cursor, run_id, 0)] for run_id in RUNS]
-        except (sqlite3.Error, JournalError):
+        except (*FAULTS, JournalError):
             return True
         finally:
             self.data[place] ^= 1 << bit

@@ -104,6 +104,11 @@ def first(turns: int, *signals: str) -> list[tuple[Blow, ...]]:
     return [(Blow(turn, by),) for by in signals for turn in range(1, turns + 1)]
 
 
+def at_once(turns: int) -> list[tuple[Blow, ...]]:
+    """Return trials of two signals at one turn; `make soak` has one for each turn."""
+    return [(Blow(n, "SIGINT"), Blow(n, "SIGINT")) for n in range(1, turns + 1, max(1, 6 - FACTOR))]
+
+
 def twice(turns: int, number: int) -> list[tuple[Blow, ...]]:
     """Return trials of two signals each, drawn at random."""
     rng = random.Random(turns)
@@ -130,7 +135,7 @@ class TestEverySignal:
     def test_twice(self, tell: Tell) -> None:
         """The second signal ends it at once, wherever it comes, and the run can be taken up."""
         trials = Trials(sample)
-        trials.strike(*twice(trials.turns, 60 * FACTOR))
+        trials.strike(*at_once(trials.turns), *twice(trials.turns, 60 * FACTOR))
 
         tell("sample by two signals", sum(trials.endings.values()), trials.endings)
         assert trials.problems == []
@@ -148,7 +153,8 @@ class TestEverySignal:
         """No process of a task is left, nor what it has started, whichever signal comes when."""
         trials = Trials(isolated)
         single = first(trials.turns, "SIGTERM") + first(trials.turns, "SIGINT")[::5]
-        trials.strike(*single, *twice(trials.turns, 15 * FACTOR))
+        double = at_once(trials.turns) + twice(trials.turns, 15 * FACTOR)
+        trials.strike(*single, *double)
 
         tell("isolated by signals at every await", sum(trials.endings.values()), trials.endings)
         assert trials.problems == []

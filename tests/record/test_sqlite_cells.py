@@ -14,6 +14,7 @@ from pyflow.errors import JournalError, LockError, PyflowError
 from pyflow.record.history.lookup import History
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.store import Store
+from pyflow.record.sqlite.verify import findings_of
 from support.journals import RUNS, fill, logged
 from support.trails import AT
 
@@ -178,3 +179,20 @@ def test_a_text_that_cannot_be_read(
         pytest.raises(PyflowError, match=said),
     ):
         looks(store)[look]()
+
+
+def test_numbers_that_are_gone_with_the_definition_of_the_table(
+    sound: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "j.db"
+    for suffix in ("", ".head"):
+        shutil.copy(f"{sound}{suffix}", f"{path}{suffix}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'n INTEGER PRIMARY KEY', 'n')"
+        )
+
+    assert {finding.kind for finding in findings_of(path)} >= {"file", "truncated"}
+    with pytest.raises(JournalError, match="the last record cannot have held None"):
+        SQLiteJournal(path)

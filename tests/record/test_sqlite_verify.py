@@ -184,7 +184,7 @@ class TestReader:
                     assert read([changed(row, cell, other)], reader.copy()) != []
             assert read([changed(row, 1, b"other")], reader.copy()) != []
 
-    @pytest.mark.parametrize("cell", [1, LINE, CHAIN])
+    @pytest.mark.parametrize("cell", [0, 1, LINE, CHAIN])
     def test_nothing_there(self, rows: list[Row], cell: int) -> None:
         """A value that damage has made NULL is noticed, and stops nobody from reading on."""
         assert read([*rows[:7], changed(rows[7], cell, None), *rows[8:]]) != []

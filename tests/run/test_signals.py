@@ -103,6 +103,45 @@ class TestSignals:
 
         assert ended.value.code == 143
 
+    @pytest.mark.leaves("what would not be cancelled when the third signal came")
+    def test_while_the_loop_is_closed(self, tmp_path: Path) -> None:
+        """A further signal does not wait for what will not be cancelled."""
+        wf = pyflow.Workflow("w")
+
+        @wf.task(on_interrupt="rerun")
+        async def stay() -> None:
+            try:
+                await send("SIGTERM", "SIGINT")()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGHUP)
+                await asyncio.Event().wait()
+
+        with (
+            pyflow.Engine(journal=tmp_path / "j.db", grace="1h", environ={}) as engine,
+            pytest.raises(SystemExit) as ended,
+        ):
+            engine.execute(wf)
+
+        assert ended.value.code == 129
+
+    def test_before_it_begins(self, tmp_path: Path) -> None:
+        """A signal that comes while the run is being started leaves it as one that comes later does."""
+
+        def watch(_: object) -> None:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        wf = sending()
+        with (
+            pyflow.Engine(journal=tmp_path / "j.db", watch=watch, environ={}) as engine,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            engine.execute(wf)
+
+        with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
+            assert engine.resume(engine.journal.runs()[0], wf).status == "succeeded"
+
     def test_while_it_ends(self, tmp_path: Path) -> None:
         """A signal that comes as the run ends by itself is not lost."""
         wf = pyflow.Workflow("w")

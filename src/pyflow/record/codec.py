@@ -126,18 +126,19 @@ def _event_text(event: Event) -> str:
     parts: list[str] = []
     keys, values_of = SHAPES[type(event)]
     for key, value in zip(keys, values_of(event), strict=False):
-        if value is None:
-            continue
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-        if kind is str:
-            parts.append(key + encode_basestring_ascii(value))
-        elif kind is int or (kind is float and math.isfinite(value)):
-            parts.append(f"{key}{value!r}")
-        elif kind is ErrorInfo:
-            parts.append(key + canonical(_error_data(value)))
-        else:
-            parts.append(key + canonical(value))
+        if value is not None:
+            kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+            parts.append(key + WRITERS.get(kind, canonical)(value))
     return ",".join(parts)
+
+
+WRITERS: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring_ascii,
+    int: repr,
+    float: lambda value: repr(value) if math.isfinite(value) else canonical(value),
+    ErrorInfo: lambda error: canonical(_error_data(error)),
+}
+"""How values of the commonest types are written; the others as any JSON data is."""
 
 
 def _in_utc(at: datetime) -> datetime:

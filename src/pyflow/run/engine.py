@@ -55,7 +55,7 @@ from pyflow.run.reopening import (
     recorded_run,
     why_no_rollback,
 )
-from pyflow.run.signals import attended, free_signals
+from pyflow.run.signals import attended, catching, free_signals
 from pyflow.run.slots import Slots
 from pyflow.secrets import Redactor, Secret
 from pyflow.spans import Span, seconds
@@ -63,7 +63,6 @@ from pyflow.tracing import given_in
 from pyflow.version import __version__
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterable, Mapping
 
     from pyflow.define.environment import Environment
@@ -81,7 +80,7 @@ if TYPE_CHECKING:
     from pyflow.record.sqlite.store import Store
     from pyflow.run.delivery import Deliverer
     from pyflow.run.result import Result
-    from pyflow.run.signals import OnCancel
+    from pyflow.run.signals import Caught, OnCancel
     from pyflow.source import Source
 
 __all__ = ["Engine", "SystemClock"]
@@ -524,11 +523,11 @@ class Engine(Asking):
                     self._locks.release(at_once(taking))
 
     def _wait_for(self, start: Callable[[], Run]) -> Result:
-        async def wait(*signals: signal.Signals) -> Result:
+        async def wait(caught: Caught | None = None) -> Result:
             run = start()
             result = (
-                await attended(run, signals, on_cancel=self._on_cancel, grace_s=self._grace_s)
-                if signals
+                await attended(run, caught, on_cancel=self._on_cancel, grace_s=self._grace_s)
+                if caught is not None
                 else await run
             )
             if self._store is not None:
@@ -538,7 +537,11 @@ class Engine(Asking):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return run_here(wait(*(free_signals() if self._store is not None else ())))
+            signals = free_signals() if self._store is not None else []
+            if not signals:
+                return run_here(wait())
+            with catching(signals) as caught:
+                return run_here(wait(caught), on_closing=caught.close)
         return run_aside(wait())
 
     def break_lock(self, resource: str, *, by: str, reason: str) -> int:

@@ -47,11 +47,17 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
-def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* on a loop of its own, on this thread."""
+def run_here(
+    coroutine: Coroutine[Any, Any, T], *, on_closing: Callable[[], object] | None = None
+) -> T:
+    """Run *coroutine* on a loop of its own, on this thread; *on_closing* is called before it closes."""
     try:
         with asyncio.Runner() as runner:
-            return runner.run(coroutine)
+            try:
+                return runner.run(coroutine)
+            finally:
+                if on_closing is not None:
+                    on_closing()
     except RuntimeError as error:
         # A loop that was interrupted as it was about to stop stops once more while its runner
         # closes it, and asyncio complains. It is the interruption that counts.

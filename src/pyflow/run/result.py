@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import CodecError, RecoveryError, RunFailed, TaskError, TaskTimeout
@@ -258,15 +259,10 @@ def _metrics(state: RunState, started: datetime | None, ended: datetime | None) 
     wall_s = (ended - started).total_seconds() if started and ended else 0.0
     done: dict[str, float] = {}
     before: dict[str, str | None] = {}
-    for stage in state.plan.stages:
-        for name in stage:
-            one = state.tasks[name]
-            needs = one.node.depends_on
-            longest = needs[0] if needs else None
-            if len(needs) > 1:
-                longest = max(needs, key=done.__getitem__)
-            before[name] = longest
-            done[name] = one.duration_s + (done[longest] if longest is not None else 0.0)
+    for name in chain.from_iterable(state.plan.stages):
+        one = state.tasks[name]
+        before[name] = longest = max(one.node.depends_on, key=done.__getitem__, default=None)
+        done[name] = one.duration_s + (done[longest] if longest is not None else 0.0)
     last = max(done, key=done.__getitem__, default=None)
     path: list[str] = []
     at = last

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from pyflow.run.handle import Run
     from pyflow.run.result import Result
 
-__all__ = ["SIGNALS", "OnCancel", "attended", "free_signals"]
+__all__ = ["SIGNALS", "Caught", "OnCancel", "attended", "catching", "free_signals"]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -28,9 +30,7 @@ OnCancel: TypeAlias = Literal["pause", "rollback"]
 """What a signal leads to."""
 
 
-async def attended(
-    run: Run, signals: Sequence[signal.Signals], *, on_cancel: OnCancel, grace_s: float
-) -> Result:
+async def attended(run: Run, caught: Caught, *, on_cancel: OnCancel, grace_s: float) -> Result:
     """Wait for *run* to rest, unless a signal comes first.
 
     A signal is never lost: one that comes while the run ends by itself stops
@@ -40,7 +40,7 @@ async def attended(
         KeyboardInterrupt: SIGINT came; the run is left paused, or is rolled back.
         SystemExit: SIGTERM or SIGHUP came, likewise; its code is 128 and the signal's number.
     """
-    with _caught(signals) as caught:
+    with caught.waking():
         rest = asyncio.ensure_future(_rest(run))
         await caught.unless(rest, number=1, within_s=None)
         if caught.came and not rest.done():
@@ -91,50 +91,90 @@ def _stop(run: Run, number: signal.Signals, on_cancel: OnCancel) -> None:
             run.pause(by=number.name, reason="signal")
 
 
-class _Caught:
-    """The signals that have come."""
+class Caught:
+    """The signals that have come, from before there is a loop until it is closed."""
 
     def __init__(self) -> None:
         self.came: list[signal.Signals] = []
-        self._loop = asyncio.get_running_loop()
+        self.is_closing = False
+        """Whether only the loop is left to be closed, which a signal cuts short."""
+        self._enough = 1
         self._news = asyncio.Event()
+        self._tell: Callable[[], object] = _nobody
 
     def note(self, number: int, frame: object) -> None:  # noqa: ARG002 - what a handler is called with
-        """Take note of a signal, between any two steps of this thread."""
+        """Take note of a signal, between any two steps of this thread.
+
+        While the loop runs nothing is raised: that could come between a
+        callback that the loop has taken out of its queue, and its being
+        called. Whoever waits for it would wait for ever.
+
+        Raises:
+            KeyboardInterrupt: It is SIGINT, and the loop is being closed.
+            SystemExit: It is another one, likewise.
+        """
         self.came.append(signal.Signals(number))
-        self._loop.call_soon_threadsafe(self._news.set)
+        if self.is_closing:
+            raise error_for(self.came[-1])
+        self._tell()
+
+    def close(self) -> None:
+        """Have a signal cut short what follows."""
+        self.is_closing = True
+
+    @contextmanager
+    def waking(self) -> Generator[None]:
+        """Wake the loop up for signals while the block lasts, whichever thread they come to."""
+        loop = asyncio.get_running_loop()
+        read, write = socket.socketpair()
+        with read, write:
+            read.setblocking(False)
+            write.setblocking(False)
+            loop.add_reader(read, read.recv, 4096)
+            before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+            self._tell = partial(loop.call_soon_threadsafe, self._look)
+            try:
+                yield
+            finally:
+                self._tell = _nobody
+                signal.set_wakeup_fd(before)
+                loop.remove_reader(read)
 
     async def unless(
         self, rest: asyncio.Future[Result], *, number: int, within_s: float | None
     ) -> None:
         """Wait until *rest* is done, so many signals have come, or time is up."""
+        self._enough = number
         self._news.clear()
-        if len(self.came) >= number:
-            return
+        self._look()
         told = asyncio.ensure_future(self._news.wait())
         await asyncio.wait([rest, told], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         await _ended(told)
 
+    def _look(self) -> None:
+        if len(self.came) >= self._enough:
+            self._news.set()
+
 
 @contextmanager
-def _caught(numbers: Sequence[signal.Signals]) -> Generator[_Caught]:
-    """Take note of the signals *numbers* while the block lasts.
+def catching(numbers: Sequence[signal.Signals]) -> Generator[Caught]:
+    """Take note of the signals *numbers* while the block lasts: a loop, from its making to its end.
 
-    The loop only wakes up for them. What comes of them is noted by Python's
-    own handlers: what the loop has been told, and has not read when its
-    handler is removed, is lost.
+    Raises:
+        KeyboardInterrupt: SIGINT came, and the block has not ended with an error.
+        SystemExit: SIGTERM or SIGHUP came, likewise.
     """
-    loop, caught = asyncio.get_running_loop(), _Caught()
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        loop.add_signal_handler(number, _awake)
-        signal.signal(number, caught.note)
+    caught = Caught()
+    before = {number: signal.signal(number, caught.note) for number in numbers}
     try:
         yield caught
     finally:
+        caught.is_closing = False
         for number, handler in before.items():
-            loop.remove_signal_handler(number)
             signal.signal(number, handler)
+    if caught.came:
+        raise error_for(caught.came[0])
 
 
-def _awake() -> None: ...
+def _nobody() -> None:
+    """Tell nobody: no loop waits for signals."""

@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 import heapq
 import math
-from asyncio import _get_running_loop
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from collections import deque
 
 __all__ = ["VirtualClock", "VirtualTime", "running_loop"]
+
+running_loop = asyncio._get_running_loop  # noqa: SLF001 - there is none other that does not raise
+"""Return the loop that runs on this thread, or None."""
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 RESOLUTION_MIN_S = 1e-9
@@ -174,8 +176,3 @@ class VirtualClock:
                 "code with run_virtual(), or give it a real clock"
             )
         self._loop = loop
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs on this thread, or None."""
-    return _get_running_loop()

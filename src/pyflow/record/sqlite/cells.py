@@ -29,9 +29,9 @@ def checked(what: str, row: Sequence[Any], *types: type | tuple[type, ...]) -> A
     Raises:
         JournalError: One has not, so it is not what was written.
     """
-    for cell, expected in zip(row, types, strict=True):
-        if not isinstance(cell, expected):
-            raise _damaged(what, cell)
+    if not all(map(isinstance, row, types)):
+        pairs = zip(row, types, strict=True)
+        raise _damaged(what, next(cell for cell, one in pairs if not isinstance(cell, one)))
     return row
 
 

@@ -31,7 +31,7 @@ Kind: TypeAlias = Literal[
 ]  # fmt: skip
 """What can be wrong: with a record, its place, the end, what surrounds it, anchors and clocks."""
 
-Row: TypeAlias = tuple[int, bytes | None, Any, Any, bytes | None, bytes | None]
+Row: TypeAlias = tuple[Any, bytes | None, Any, Any, bytes | None, bytes | None]
 """A row of `records`: number, run, number in the run, commit, line and link of the chain.
 
 What is None was NULL, which only damage can make of it.
@@ -158,6 +158,9 @@ class Reader:
     def _examine(self, row: Row) -> None:
         """Take the next row, and tell what is wrong with it."""
         n, run_id, seq, commit, line, chain = row
+        if n is None:  # the definition of the table is damaged, and with it what every row holds
+            self._found("file", "a record has no number, so the table is damaged", self.n + 1)
+            return
         self._check_number(n)
         (record, event), place = _intact(line), (text_of(run_id), seq)
         if record is None:

@@ -145,7 +145,7 @@ def _read(
     found = reader.findings
     mended.look(connection)
     for row in connection.execute(ROWS):
-        if row[0] != reader.n + 1:
+        if row[0] != reader.n + 1 and row[0] is not None:
             mended.before(row[0])
         reader.read(row)
         if row[0] in chains:
