@@ -132,7 +132,6 @@ def test_a_cell_of_another_type(damage: Callable[[str, str], Path], place: str, 
         ("inbox.at", "pending", "message 1 of the inbox"),
         ("inbox.data", "pending", "message 1 of the inbox"),
         ("locks.since", "holder", "the lock 'web'"),
-        ("locks.owner", "listed", "the lock 'web'"),
         ("locks.host", "left", "the lock 'web'"),
         ("waiters.resources", "acquire", "place 1 in the line for locks"),
     ],
@@ -140,8 +139,6 @@ def test_a_cell_of_another_type(damage: Callable[[str, str], Path], place: str, 
 def test_the_error_says_what_is_damaged(
     damage: Callable[[str, str], Path], place: str, look: str, what: str, kind: str
 ) -> None:
-    if (place, kind) == ("locks.owner", "null"):
-        kind = "blob"  # a lock may have no owner
     error = LockError if place.startswith(("locks", "waiters")) else JournalError
     said = f"{what} cannot have held .*: {BROKEN}"
     with closing(open_store(damage(place, kind))) as store, pytest.raises(error, match=said):

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import pyflow
+from pyflow.run.handle import Run
+from pyflow.run.signals import catching
 from support.journals import environment
 
 PROGRAM = """
@@ -126,7 +128,7 @@ class TestSignals:
         ):
             engine.execute(wf)
 
-        assert ended.value.code == 129
+        assert ended.value.code == 143
         for task in kept:  # the collector would close it under whichever loop runs then
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             task.get_coro().close()
@@ -135,8 +137,7 @@ class TestSignals:
         """A signal that comes while the run is being started leaves it as one that comes later does."""
 
         def watch(_: object) -> None:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
 
         wf = sending()
         with (
@@ -147,6 +148,43 @@ class TestSignals:
 
         with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
             assert engine.resume(engine.journal.runs()[0], wf).status == "succeeded"
+
+    def test_where_it_cannot_begin(self) -> None:
+        """A signal is not lost to the error that keeps the run from being started."""
+        with pytest.raises(SystemExit) as ended, catching([signal.SIGTERM]):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("it cannot begin")
+
+        assert ended.value.code == 143
+        assert isinstance(ended.value.__cause__, ValueError)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    def test_where_its_beginning_takes_long(self) -> None:
+        """The second signal does not wait for that."""
+
+        def start() -> Run:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("it was not cut short")
+
+        with pytest.raises(SystemExit) as ended, catching([signal.SIGTERM]) as caught:
+            caught.begin(start)
+
+        assert ended.value.code == 143
+        assert len(caught.came) == 2
+
+    def test_others_hear_of_theirs(self, tmp_path: Path) -> None:
+        """What the loop was to be told of other signals, it is told."""
+        heard: list[int] = []
+
+        def watch(_: object) -> None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.append, 1)
+
+        with pyflow.Engine(journal=tmp_path / "j.db", watch=watch, environ={}) as engine:
+            assert engine.execute(sending("SIGUSR1")).status == "succeeded"
+
+        assert heard == [1]
+        assert signal.set_wakeup_fd(-1) == -1
 
     def test_while_it_ends(self, tmp_path: Path) -> None:
         """A signal that comes as the run ends by itself is not lost."""

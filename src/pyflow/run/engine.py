@@ -524,7 +524,7 @@ class Engine(Asking):
 
     def _wait_for(self, start: Callable[[], Run]) -> Result:
         async def wait(caught: Caught | None = None) -> Result:
-            run = start()
+            run = start() if caught is None else caught.begin(start)
             result = (
                 await attended(run, caught, on_cancel=self._on_cancel, grace_s=self._grace_s)
                 if caught is not None
@@ -720,8 +720,8 @@ class Engine(Asking):
     def _look_into_inbox(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take in what other processes ask of the runs on *loop*, until none is left there."""
         assert self._store is not None
-        with suppress(JournalError):  # the next commit finds out as well
-            for driver in [driver for driver in self._active.values() if driver.loop is loop]:
+        for driver in [driver for driver in self._active.values() if driver.loop is loop]:
+            with suppress(JournalError):  # whoever takes the run up next finds out as well
                 driver.take_in(self._store.journal.pending(driver.run_id))
         self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
 

@@ -7,6 +7,8 @@ The first signal is answered within the grace period; the second one at once.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import signal
 import socket
 import threading
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SIGNALS", "Caught", "OnCancel", "attended", "catching", "free_signals"]
 
+NEVER = math.inf
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 OnCancel: TypeAlias = Literal["pause", "rollback"]
@@ -96,8 +99,8 @@ class Caught:
 
     def __init__(self) -> None:
         self.came: list[signal.Signals] = []
-        self.is_closing = False
-        """Whether only the loop is left to be closed, which a signal cuts short."""
+        self.raises_at = NEVER
+        """How many signals it takes for the last of them to raise where it comes."""
         self._enough = 1
         self._news = asyncio.Event()
         self._tell: Callable[[], object] = _nobody
@@ -110,17 +113,25 @@ class Caught:
         called. Whoever waits for it would wait for ever.
 
         Raises:
-            KeyboardInterrupt: It is SIGINT, and the loop is being closed.
-            SystemExit: It is another one, likewise.
+            KeyboardInterrupt: `raises_at` is reached, and the first was SIGINT.
+            SystemExit: It is reached, and the first was another one.
         """
         self.came.append(signal.Signals(number))
-        if self.is_closing:
-            raise error_for(self.came[-1])
+        if len(self.came) >= self.raises_at:
+            raise error_for(self.came[0])
         self._tell()
 
+    def begin(self, start: Callable[[], Run]) -> Run:
+        """Call *start*, which the second signal cuts short; the loop itself is not at work there."""
+        self.raises_at = 2
+        try:
+            return start()
+        finally:
+            self.raises_at = NEVER
+
     def close(self) -> None:
-        """Have a signal cut short what follows."""
-        self.is_closing = True
+        """Have any signal cut short what follows: only the loop is left to be closed."""
+        self.raises_at = 0
 
     @contextmanager
     def waking(self) -> Generator[None]:
@@ -130,15 +141,17 @@ class Caught:
         with read, write:
             read.setblocking(False)
             write.setblocking(False)
-            loop.add_reader(read, read.recv, 4096)
             before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+            loop.add_reader(read, _hand_on, read, before)
             self._tell = partial(loop.call_soon_threadsafe, self._look)
             try:
                 yield
             finally:
                 self._tell = _nobody
-                signal.set_wakeup_fd(before)
                 loop.remove_reader(read)
+                since = signal.set_wakeup_fd(before)
+                if since not in (write.fileno(), -1):  # a task has the loop listen to signals
+                    signal.set_wakeup_fd(since)
 
     async def unless(
         self, rest: asyncio.Future[Result], *, number: int, within_s: float | None
@@ -161,19 +174,32 @@ def catching(numbers: Sequence[signal.Signals]) -> Generator[Caught]:
     """Take note of the signals *numbers* while the block lasts: a loop, from its making to its end.
 
     Raises:
-        KeyboardInterrupt: SIGINT came, and the block has not ended with an error.
-        SystemExit: SIGTERM or SIGHUP came, likewise.
+        KeyboardInterrupt: SIGINT came first; what the block has failed with is its cause.
+        SystemExit: SIGTERM or SIGHUP did, likewise.
     """
-    caught = Caught()
-    before = {number: signal.signal(number, caught.note) for number in numbers}
+    caught, before = Caught(), [(number, signal.getsignal(number)) for number in numbers]
     try:
+        for number in numbers:
+            signal.signal(number, caught.note)
         yield caught
+    except Exception as error:
+        if caught.came:
+            raise error_for(caught.came[0]) from error
+        raise
     finally:
-        caught.is_closing = False
-        for number, handler in before.items():
+        caught.raises_at = NEVER
+        for number, handler in reversed(before):  # SIGINT, whose own handler raises, is the last
             signal.signal(number, handler)
     if caught.came:
         raise error_for(caught.came[0])
+
+
+def _hand_on(read: socket.socket, other: int) -> None:
+    """Read which signals have come, and hand that on to whom it would have gone to."""
+    data = read.recv(4096)
+    if other != -1:
+        with suppress(OSError):
+            os.write(other, data)
 
 
 def _nobody() -> None:
