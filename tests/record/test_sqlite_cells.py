@@ -27,7 +27,8 @@ PLACES = (
     *(f"records.{column}" for column in ("run_id", "seq", "commit_no", "line", "chain")),
     *(f"runs.{column}" for column in ("run_id", "began", "records", "workflow", "status")),
     *(f"inbox.{column}" for column in ("run_id", "command", "task", "by", "reason", "at", "data")),
-    *(f"locks.{column}" for column in ("resource", "epoch", "run_id", "owner", "since", "pid")),
+    *(f"locks.{column}" for column in ("resource", "epoch", "run_id", "owner", "since")),
+    *(f"locks.{column}" for column in ("host", "pid")),
     *(f"waiters.{column}" for column in ("run_id", "owner", "resources")),
 )
 VALUES = {"null": None, "integer": 7, "real": 1.5, "blob": b"x", "text": "x"}

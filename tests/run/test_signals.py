@@ -87,6 +87,23 @@ class TestSignals:
 
             assert engine.trail(engine.journal.runs()[0]).outcome == "rolled_back"
 
+    def test_grace(self, tmp_path: Path) -> None:
+        """What is under way may go on for the grace period, and is on record when it ends."""
+        wf = pyflow.Workflow("w")
+
+        @wf.task
+        async def go_on() -> None:
+            await send("SIGTERM")()
+            for _ in range(500):
+                await asyncio.sleep(0)
+
+        with pyflow.Engine(journal=tmp_path / "j.db", grace="1h", environ={}) as engine:
+            with pytest.raises(SystemExit):
+                engine.execute(wf)
+
+            (run_id,) = engine.journal.runs()
+            assert "task_succeeded" in [record.kind for record in engine.trail(run_id)]
+
     @pytest.mark.leaves("what was under way when the second signal came")
     def test_second(self, tmp_path: Path) -> None:
         """The second signal does not wait for what is under way."""
@@ -148,6 +165,13 @@ class TestSignals:
 
         with pyflow.Engine(journal=tmp_path / "j.db", environ={}) as engine:
             assert engine.resume(engine.journal.runs()[0], wf).status == "succeeded"
+
+    def test_at_the_very_end(self) -> None:
+        """A signal that comes when nothing is left to stop ends the program all the same."""
+        with pytest.raises(SystemExit) as ended, catching([signal.SIGTERM]):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        assert ended.value.code == 143
 
     def test_where_it_cannot_begin(self) -> None:
         """A signal is not lost to the error that keeps the run from being started."""
