@@ -475,11 +475,11 @@ class SQLiteLocks:
 
     def _view(self, read: _Read | None = None) -> _View:
         """Return what a look shows, inside a transaction if *read* is."""
-        with _read():
+        with _as_lock_error():
             return _View(read or self._database.reading, self._owner.is_alive)
 
     def _locks(self, where: str, *params: str) -> list[_Lock]:
-        with _read():
+        with _as_lock_error():
             rows = self._database.reading(f"{COLUMNS} WHERE {where}", params)
             return [_lock_in(row) for row in rows]
 
@@ -526,7 +526,8 @@ def check(cursor: sqlite3.Cursor, leases: Iterable[Lease], /) -> None:
 
 
 @contextmanager
-def _read() -> Generator[None]:
+def _as_lock_error() -> Generator[None]:
+    """Have whoever reads the locks hear of a `LockError`, as `acquire` and the others promise."""
     try:
         yield
     except JournalError as error:
