@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pyflow
 from pyflow.errors import JournalError, LockError, PyflowError
 from pyflow.record.history.lookup import History
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.store import Store
 from pyflow.record.sqlite.verify import findings_of
-from support.journals import RUNS, fill, logged
+from support.journals import RUNS, fill, logged, tamper
 from support.trails import AT
 
 if TYPE_CHECKING:
@@ -194,3 +195,27 @@ def test_numbers_that_are_gone_with_the_definition_of_the_table(
     assert {finding.kind for finding in findings_of(path)} >= {"file", "truncated"}
     with pytest.raises(JournalError, match="the last record cannot have held None"):
         SQLiteJournal(path)
+
+
+def test_a_damaged_message_keeps_those_for_other_runs_from_nobody(tmp_path: Path) -> None:
+    """Whichever run it is for, the other one hears of what is asked of it."""
+    wf = pyflow.Workflow("ask")
+    wf.add_approval("go", "Ship it?")
+    path = tmp_path / "j.db"
+
+    async def main() -> list[str]:
+        with pyflow.Engine(journal=path, environ={}) as engine:
+            runs = [engine.start(wf), engine.start(wf)]
+            for run in runs:
+                await run
+                engine.journal.put(run.id, "cancel", at=AT, by="bob", reason="r")  # type: ignore[attr-defined]
+            tamper(path, "UPDATE inbox SET data = 'x' WHERE run_id = ?", (runs[0].id,))
+            loop = asyncio.get_running_loop()
+            engine._watching.pop(loop).cancel()
+            engine._look_into_inbox(loop)
+            statuses = [(await run).status for run in runs]
+            runs[0].cancel(by="bob")
+            await runs[0]
+            return statuses
+
+    assert asyncio.run(main()) == ["held", "cancelled"]
