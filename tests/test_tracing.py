@@ -242,6 +242,21 @@ class TestRuns:
             "finalizer": {trace.traceparent(("finalizer", "f"))},
         }
 
+    def test_tell_conditions(self) -> None:
+        """What a ``when=`` calls is part of the run's span, whichever task ended before it."""
+        made, seen = pyflow.Workflow("w"), list[str]()
+
+        def see() -> bool:
+            seen.append(headers()["traceparent"])
+            return True
+
+        made.add_task("a", lambda: None, when=see)
+        made.add_task("b", lambda: None, depends_on="a", when=see)
+
+        result = pyflow.Engine(environ={}).execute(made)
+
+        assert seen == [Trace(result.run_id).traceparent(("run",))] * 2
+
     def test_tell_tasks_without_a_context(self) -> None:
         """A task that asks for nothing calls in its own span as well."""
         made = pyflow.Workflow("w")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "RUN",
     "Parent",
     "Part",
     "Trace",
@@ -34,6 +35,8 @@ __all__ = [
 
 Part: TypeAlias = "tuple[str | int, ...]"
 """What a span is of: ``("attempt", "deploy", 2)``, ``("undo", "deploy", 1)``, ``("run",)``."""
+
+RUN: Part = ("run",)
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: a version that is not known may go on.
 PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -138,7 +141,9 @@ def trace_of(run_id: str, origin: Mapping[str, Any]) -> Trace:
 
 
 def part_of_call(role: str, task: str, attempt: int) -> Part:
-    """Return what span a call of a user's function is part of."""
+    """Return what span a call of a user's function is part of; a ``when=`` has none of its own."""
+    if role == "when":
+        return RUN
     if role == "finalizer":
         return ("finalizer", task)
     return ("attempt" if role in ("task", "interrupt") else role, task, attempt)

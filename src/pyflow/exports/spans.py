@@ -22,7 +22,7 @@ from pyflow.exports.semconv import (
 from pyflow.exports.semconv import resource_of as of_start
 from pyflow.frozen import frozen
 from pyflow.record import events as ev
-from pyflow.tracing import Parent, Part, parent_of, trace_of
+from pyflow.tracing import RUN, Parent, Part, parent_of, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVENTS_MAX = 128
 """How many events a span has, at most; the limit of OpenTelemetry's SDKs."""
 OTHER = "_OTHER"
-RUN: Part = ("run",)
 ROLLBACK: Part = ("rollback",)
 
 

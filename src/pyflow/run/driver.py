@@ -8,6 +8,7 @@ another happening.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from contextlib import contextmanager, suppress
@@ -133,6 +134,7 @@ class Driver:
         self._abandoned: set[str] = set()
         self._slots_taken = 0
         self._seen: set[str] = set()  # messages of the inbox
+        self._context = contextvars.copy_context()  # of the start, in which every call begins
 
     def __repr__(self) -> str:
         return f"<Driver {self.run_id} {self.state.status}>"
@@ -486,7 +488,8 @@ class Driver:
     # Commands -----------------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = self.loop.create_task(coroutine, name=name)
+        begin = self._context.copy().run  # this may be the context of the call that has just ended
+        task = begin(self.loop.create_task, coroutine, name=name)
         self._calls[task] = None
         task.add_done_callback(self._call_ended)
         return task

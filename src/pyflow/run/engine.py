@@ -96,7 +96,9 @@ class Engine(Asking):
     """Runs workflows and keeps their record.
 
     One engine serves any number of runs at once, from any thread; two engines
-    in one process share nothing.
+    in one process share nothing. Each call of a run begins with the context
+    variables of where the run was started or taken up; what it sets there, no
+    other call sees.
 
     Args:
         journal: Where the record is kept; in memory unless given. A path makes

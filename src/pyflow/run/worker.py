@@ -178,8 +178,9 @@ class Worker:
         """Ask a task's ``when=``."""
         callee = state.node.when
         assert callee is not None
+        call = Call(state.name, 1, role="when")
+        enter(self._desk.trace, call.part)
         try:
-            call = Call(state.name, 1, role="when")
             if self._caller.stage is not None:
                 callee = self._caller.stage(callee, call, state.node.task)
             answer = callee.fn(**self._arguments(callee, call, state))
