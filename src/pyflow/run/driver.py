@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Driver"]
 
 LOG = logging.getLogger("pyflow.locks")
+INBOX = logging.getLogger("pyflow.inbox")
 
 
 class Driver:
@@ -134,6 +135,7 @@ class Driver:
         self._abandoned: set[str] = set()
         self._slots_taken = 0
         self._seen: set[str] = set()  # messages of the inbox
+        self._unheard: str | None = None  # why the inbox could not be read, as it was logged
         self._context = contextvars.copy_context()  # of the start, in which every call begins
 
     def __repr__(self) -> str:
@@ -214,6 +216,12 @@ class Driver:
             if message.id not in self._seen:
                 self._seen.add(message.id)
                 self.ask(asked_in(message))
+
+    def hear_nothing(self, error: JournalError) -> None:
+        """Say in the log, once, that what other processes ask cannot be read."""
+        if self._unheard != str(error):
+            self._unheard = str(error)
+            INBOX.warning("run %s cannot hear what is asked of it: %s", self.run_id, error)
 
     def let_go(self) -> None:
         """Leave the run as it is recorded, for another engine, or this one, to take up."""

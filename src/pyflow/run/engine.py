@@ -723,8 +723,10 @@ class Engine(Asking):
         """Take in what other processes ask of the runs on *loop*, until none is left there."""
         assert self._store is not None
         for driver in [driver for driver in self._active.values() if driver.loop is loop]:
-            with suppress(JournalError):  # whoever takes the run up next finds out as well
+            try:
                 driver.take_in(self._store.journal.pending(driver.run_id))
+            except JournalError as error:  # whoever takes the run up next finds out as well
+                driver.hear_nothing(error)
         self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
 
     def _driver(
