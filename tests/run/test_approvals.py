@@ -348,7 +348,7 @@ class TestDefinition:
             ({"approvers": ["ann", "ann"]}, "give a list of different names"),
             ({"approvers": ["ann"], "quorum": 2}, "there are 1 approvers; ask for no more"),
             ({"quorum": 0}, "give a whole number from 1"),
-            ({"expires": "soon"}, "'soon'"),
+            ({"expires": "soon"}, "expires='soon' is not possible"),
             ({"on_expiry": "maybe"}, "choose from reject, approve, hold"),
             ({"not_initiator": 1}, "give True or False"),
         ],

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
-from inspect import iscoroutine
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
-from pyflow.define.approvals import ON_EXPIRY, Approval, OnExpiry, answered
+from pyflow.define.approvals import OnExpiry, answered
+from pyflow.define.options import Options, TaskRef, as_text, close_coroutine
 from pyflow.define.plan import compile_plan
 from pyflow.define.policies import (
-    ISOLATIONS,
-    JOINS,
     ON_FAILURE,
     ON_LOCKED,
     Isolation,
@@ -27,23 +21,16 @@ from pyflow.define.policies import (
     OnFailure,
     OnLocked,
     Retry,
-    is_exception_types,
-    is_whole,
 )
 from pyflow.define.problems import (
-    BadName,
-    BadOption,
-    BadParam,
     DuplicateName,
     EmptyInclude,
     InIncluded,
     PolicyConflict,
-    UnknownFunction,
     UnknownParam,
 )
 from pyflow.define.task import (
     MISSING,
-    PLAIN,
     Finalizer,
     Function,
     Include,
@@ -53,33 +40,21 @@ from pyflow.define.task import (
     Ref,
     Task,
 )
-from pyflow.errors import CodecError, DefinitionError, Problem, shown
+from pyflow.errors import shown
 from pyflow.frozen import replace
-from pyflow.record.values import decoder, encode
-from pyflow.secrets import Secret
-from pyflow.spans import Span, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Unpack
 
     from pyflow.define.plan import Plan
+    from pyflow.spans import Span
 
 __all__ = ["Workflow"]
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
-RESERVED = ("ctx", "item")
 OURS = re.compile(r"pyflow(\.|$)")
-DEVICE = re.compile(r"con|prn|aux|nul|com[1-9]|lpt[1-9]", re.IGNORECASE)
-LIMIT_MAX = 100_000
-TIMES_MAX = 1_000
-LOCK_CHARS_MAX = 200
-SPAN_RULE = (
-    'give seconds (90), text with units ("90s", "5m", "1h30m") or a timedelta, '
-    "more than nothing and at most a hundred years"
-)
 
 F = TypeVar("F", bound=Function)
-TaskRef: TypeAlias = "str | Function"
 
 
 class TaskOptions(TypedDict, total=False):
@@ -152,13 +127,14 @@ class Workflow:
         self.finalizers: list[Finalizer] = []
         self.params: dict[str, Param] = {}
         self.includes: dict[str, Include] = {}
-        self.problems: list[Problem | str] = []
-        self._functions: dict[object, list[str]] = {}
+        self._options = Options()
+        self.problems = self._options.problems
         self._plan: Plan | None = None
-        self._locks = self._list_locks("workflow", locks)
-        self._check_options()
-        for key, declared in self._mapping("workflow", "params", params).items():
-            self._declare(key, declared)
+        self._locks = self._options.locks("workflow", locks)
+        self._options.check_workflow(name, on_failure, on_locked, max_parallel)
+        for key, declared in self._options.mapping("workflow", "params", params).items():
+            param = self._options.param(key, declared)
+            self.params[param.name] = param
 
     def __repr__(self) -> str:
         return f"<Workflow {shown(self.name)} tasks={len(self.tasks)}>"
@@ -341,7 +317,7 @@ class Workflow:
             effect=False,
             isolation=None,
             inputs=None,
-            approval=self._approval(f"approval {shown(name)}", given),
+            approval=self._options.approval(f"approval {shown(name)}", given),
             skippable=skippable,
             skip_on_promotion=skip_on_promotion,
         )
@@ -396,14 +372,12 @@ class Workflow:
             inputs: See `add_task`.
         """
         subject = f"task {shown(name)}"
-        self._check_limit(subject, "max_parallel", max_parallel)
-        if not is_whole(tolerate, 0, LIMIT_MAX):
-            expected = f"give a whole number from 0 to {LIMIT_MAX}"
-            self.problems.append(BadOption(subject, "tolerate", tolerate, expected))
+        self._options.check_limit(subject, "max_parallel", max_parallel)
+        self._options.check_tolerance(subject, tolerate)
         self._add(
             name,
             fn,
-            MapOver(self._items(subject, over), max_parallel, tolerate),
+            MapOver(self._options.items(subject, over), max_parallel, tolerate),
             depends_on=depends_on,
             join=join,
             when=when,
@@ -452,26 +426,10 @@ class Workflow:
         where = _caller()
         self._plan = None
         subject = f"the recovery added at {where}"
-        for option, value, good, expected in (
-            (
-                "then",
-                then,
-                then in (None, "retry", "continue"),
-                'leave it out, or "retry" or "continue"',
-            ),
-            ("on", on, is_exception_types(on), "give an exception class or a tuple of them"),
-            (
-                "times",
-                times,
-                is_whole(times, 1, TIMES_MAX),
-                f"give a whole number from 1 to {TIMES_MAX}",
-            ),
-        ):
-            if not good:
-                self.problems.append(BadOption(subject, option, value, expected))
-        retry = self._retry(subject, retry)
-        timeout_s = self._span(subject, timeout)
-        name = self._name_of(subject, task)
+        self._options.check_recovery(subject, then, on, times)
+        retry = self._options.retry(subject, retry)
+        timeout_s = self._options.span(subject, timeout)
+        name = self._options.name_of(subject, task)
         if name is not None:
             self.recoveries.append(
                 Recovery(name, fn, then or "undo", on, times, retry, timeout_s, where)
@@ -486,9 +444,9 @@ class Workflow:
         """
         where = _caller()
         self._plan = None
-        self._check_name("finalizer", name)
-        timeout_s = self._span(f"finalizer {shown(name)}", timeout)
-        self.finalizers.append(Finalizer(_text(name), fn, "", timeout_s, where))
+        self._options.check_name("finalizer", name)
+        timeout_s = self._options.span(f"finalizer {shown(name)}", timeout)
+        self.finalizers.append(Finalizer(as_text(name), fn, "", timeout_s, where))
 
     def include(
         self,
@@ -515,18 +473,18 @@ class Workflow:
         where = _caller()
         self._plan = None
         subject = f"include {shown(prefix)}"
-        self._check_name("prefix", prefix)
-        prefix = _text(prefix)
+        self._options.check_name("prefix", prefix)
+        prefix = as_text(prefix)
         if prefix in self.includes:
             self.problems.append(DuplicateName(prefix, self.includes[prefix].defined_at, where))
             return
-        before = self._refs(subject, depends_on)
-        given = self._mapping(subject, "params", params)
+        before = self._options.refs(subject, depends_on)
+        given = self._options.mapping(subject, "params", params)
         self.includes[prefix] = Include(before, "", where)
         if not isinstance(other, Workflow) or other is self:  # pyright: ignore[reportUnnecessaryIsInstance]
-            _close(other)
+            close_coroutine(other)
             expected = "give another Workflow; a function that returns one has to be called"
-            self.problems.append(BadOption(subject, "other", other, expected))
+            self._options.wrong(subject, "other", other, expected)
             return
         self.problems += [InIncluded(prefix, problem) for problem in other.problems]
         if not other.tasks:
@@ -557,7 +515,7 @@ class Workflow:
 
         if isinstance(fn, str):
             expected = "write @workflow.task, or @workflow.task(name=...)"
-            self.problems.append(BadOption("@workflow.task", "function", fn, expected))
+            self._options.wrong("@workflow.task", "function", fn, expected)
             return add
         return add if fn is None else add(fn)
 
@@ -583,56 +541,29 @@ class Workflow:
 
     # Inside -------------------------------------------------------------------------------
 
-    def _approval(self, subject: str, given: Mapping[str, Any]) -> Approval:
-        """Return the question of an approval; what is wrong with it joins the problems."""
-        question, approvers, quorum = given["question"], given["approvers"], given["quorum"]
-        people = _people(approvers)
-        checks = [
-            ("question", isinstance(question, str) and question.strip(), "ask in words"),
-            ("approvers", approvers is None or people, "give a list of different names, or None"),
-            ("quorum", is_whole(quorum, 1, LIMIT_MAX), "give a whole number from 1"),
-            ("on_expiry", given["on_expiry"] in ON_EXPIRY, f"choose from {', '.join(ON_EXPIRY)}"),
-            ("not_initiator", isinstance(given["not_initiator"], bool), "give True or False"),
-        ]
-        if people and is_whole(quorum, 1, LIMIT_MAX) and quorum > len(people):
-            checks.append(("quorum", False, f"there are {len(people)} approvers; ask for no more"))
-        self.problems += [
-            BadOption(subject, option, given[option], expected)
-            for option, good, expected in checks
-            if not good
-        ]
-        return Approval(
-            question=_text(question),
-            approvers=people,
-            quorum=quorum,
-            expires_s=self._span(subject, given["expires"]),
-            on_expiry=given["on_expiry"],
-            not_initiator=given["not_initiator"],
-        )
-
     def _add(self, name: str, fn: Function, over: MapOver | None, **options: Any) -> None:
         where = _caller()
         self._plan = None
         subject = f"task {shown(name)}"
-        self._check_name("task", name)
-        self._check_task(subject, options)
-        name = _text(name)
+        self._options.check_name("task", name)
+        self._options.check_task(subject, options)
+        name = as_text(name)
         self.tasks.append(
             Task(
                 name=name,
                 fn=fn,
-                depends_on=self._refs(subject, options["depends_on"]),
+                depends_on=self._options.refs(subject, options["depends_on"]),
                 join=options["join"],
                 when=options["when"],
-                retry=self._retry(subject, options["retry"]),
-                timeout_s=self._span(subject, options["timeout"]),
+                retry=self._options.retry(subject, options["retry"]),
+                timeout_s=self._options.span(subject, options["timeout"]),
                 allow_failure=options["allow_failure"],
                 point_of_no_return=options["point_of_no_return"],
                 on_interrupt=options["on_interrupt"],
                 effect=options["effect"],
                 isolation=options["isolation"],
-                locks=self._list_locks(subject, options.get("locks", ())),
-                inputs=self._inputs(subject, options["inputs"]),
+                locks=self._options.locks(subject, options.get("locks", ())),
+                inputs=self._options.inputs(subject, options["inputs"]),
                 map=over,
                 approval=options.get("approval"),
                 skippable=options.get("skippable", False),
@@ -641,7 +572,7 @@ class Workflow:
                 defined_at=where,
             )
         )
-        self._functions.setdefault(_key(fn), []).append(name)
+        self._options.note_function(fn, name)
 
     def _include_policies(self, other: Workflow, prefix: str) -> None:
         if other.on_failure in ON_FAILURE and other.on_failure != self.on_failure:
@@ -664,7 +595,7 @@ class Workflow:
             if name in given:
                 value = given[name]
                 ref = value if isinstance(value, Ref) else None
-                default = MISSING if ref else self._default(dot + name, value)
+                default = MISSING if ref else self._options.default(dot + name, value)
                 inner = replace(inner, default=default, bound=ref)
             if inner.default is not MISSING or inner.bound is not None:
                 self.params[dot + name] = inner
@@ -692,244 +623,7 @@ class Workflow:
                 depends_on=tuple(dot + name for name in include.depends_on),
                 scope=dot + include.scope,
             )
-        for key, names in other._functions.items():
-            self._functions.setdefault(key, []).extend(dot + name for name in names)
-
-    # What an option may be; each adds to `problems` what is wrong, and returns what can be used.
-
-    def _check_name(self, what: str, name: object) -> None:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            self.problems.append(BadName(what, name))
-        elif name in RESERVED and what in ("task", "parameter"):
-            rule = "a function's parameter of that name gets something else; choose another"
-            self.problems.append(BadName(what, name, rule))
-        elif DEVICE.fullmatch(name):
-            rule = "Windows keeps it for a device, and names end up in file names; choose another"
-            self.problems.append(BadName(what, name, rule))
-
-    def _check_task(self, subject: str, options: Mapping[str, Any]) -> None:
-        rules = (*TASK_RULES, *PASSING_RULES) if "skippable" in options else TASK_RULES
-        for option, is_good, expected in rules:  # maps say nothing of how people pass a task over
-            if not is_good(options.get(option, False)):
-                self.problems.append(BadOption(subject, option, options[option], expected))
-
-    def _check_options(self) -> None:
-        self._check_name("workflow", self.name)
-        if self.on_failure not in ON_FAILURE:
-            expected = f"choose from {', '.join(ON_FAILURE)}"
-            self.problems.append(BadOption("workflow", "on_failure", self.on_failure, expected))
-        if self.on_locked not in ON_LOCKED:
-            expected = f"choose from {', '.join(ON_LOCKED)}"
-            self.problems.append(BadOption("workflow", "on_locked", self.on_locked, expected))
-        self._check_limit("workflow", "max_parallel", self.max_parallel)
-
-    def _check_limit(self, subject: str, option: str, value: object) -> None:
-        if value is not None and not is_whole(value, 1, LIMIT_MAX):
-            expected = f"give a whole number from 1 to {LIMIT_MAX}, or None"
-            self.problems.append(BadOption(subject, option, value, expected))
-
-    def _list_locks(self, subject: str, locks: object) -> tuple[str, ...]:
-        if locks == ():  # as most have none
-            return ()
-        expected = f"name resources in printable text, 1 to {LOCK_CHARS_MAX} long"
-        several = (locks,) if isinstance(locks, str) else locks
-        if not isinstance(several, Iterable):
-            self.problems.append(BadOption(subject, "locks", locks, expected))
-            return ()
-        names: list[str] = []
-        for lock in cast("Iterable[object]", several):
-            if _is_lock(lock):
-                names.append(cast("str", lock))
-            else:
-                self.problems.append(BadOption(subject, "locks", lock, expected))
-        return tuple(dict.fromkeys(names))
-
-    def _mapping(self, subject: str, option: str, value: object) -> dict[Any, Any]:
-        if value is not None and not isinstance(value, Mapping):
-            self.problems.append(BadOption(subject, option, value, "give a dict"))
-            return {}
-        return dict(cast("Mapping[Any, Any]", value or {}))
-
-    def _inputs(self, subject: str, value: object) -> tuple[tuple[str, str], ...]:
-        pairs = self._mapping(subject, "inputs", value)
-        if all(isinstance(text, str) for pair in pairs.items() for text in pair):
-            return tuple(pairs.items())
-        expected = "give a dict from parameters to names of tasks or of parameters"
-        self.problems.append(BadOption(subject, "inputs", value, expected))
-        return ()
-
-    def _items(self, subject: str, over: str | Ref | Iterable[Any]) -> Ref | tuple[Any, ...]:
-        """Return what a map runs over; fixed items as JSON data, a copy of their own."""
-        if isinstance(over, Ref):
-            return over
-        if isinstance(over, str) and over:
-            return Ref(over)
-        expected = (
-            f"give a list of at most {LIMIT_MAX} items, or the name of a parameter or task that "
-            "supplies one"
-        )
-        if isinstance(over, Iterable) and not isinstance(over, (str, bytes, set, frozenset)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            items = list(islice(over, LIMIT_MAX + 1))
-            try:
-                if len(items) <= LIMIT_MAX:
-                    return tuple(encode(items, "over"))
-            except CodecError as error:
-                expected = f"each item goes into the record: {error}"
-        _close(over)
-        self.problems.append(BadOption(subject, "over", over, expected))
-        return ()
-
-    def _declare(self, name: object, declared: Any) -> None:
-        self._check_name("parameter", name)
-        text = _text(name)
-        if _is_type(declared):
-            self.params[text] = Param(text, declared, MISSING)
-        else:
-            default = self._default(text, declared)
-            self.params[text] = Param(text, _type_of(declared), default)
-
-    def _default(self, name: str, value: Any) -> Any:
-        """Return a copy of *value* as JSON data, or *value* itself where it is an object."""
-        if isinstance(value, Secret):
-            return value
-        try:
-            return encode(value, name)
-        except CodecError as error:
-            if isinstance(value, PLAIN):
-                self.problems.append(BadParam(name, f"the default cannot be stored: {error}"))
-            return cast("object", value)
-
-    def _refs(self, subject: str, refs: TaskRef | Iterable[TaskRef]) -> tuple[str, ...]:
-        if type(refs) in (list, tuple) and all(type(ref) is str for ref in cast("Any", refs)):
-            return tuple(dict.fromkeys(cast("Iterable[str]", refs)))  # as most are given
-        if isinstance(refs, str) or callable(refs) or iscoroutine(refs):
-            refs = (refs,)
-        if not isinstance(refs, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            expected = "name tasks, or give their functions"
-            self.problems.append(BadOption(subject, "depends_on", refs, expected))
-            return ()
-        named = [self._name_of(subject, ref) for ref in refs]
-        names = [name for name in named if name is not None]
-        if isinstance(refs, (set, frozenset)):  # whose order is another one in each process
-            names.sort()
-        return tuple(dict.fromkeys(names))
-
-    def _name_of(self, subject: str, ref: TaskRef) -> str | None:
-        if isinstance(ref, str):
-            return ref
-        names = self._functions.get(_key(ref), [])
-        if len(names) == 1:
-            return names[0]
-        _close(ref)
-        label = getattr(ref, "__qualname__", None) or shown(ref)
-        self.problems.append(UnknownFunction(subject, label, tuple(names)))
-        return None
-
-    def _retry(self, subject: str, retry: object) -> Retry | None:
-        if retry is None or isinstance(retry, Retry):
-            return retry
-        self.problems.append(BadOption(subject, "retry", retry, "give pyflow.Retry(...)"))
-        return None
-
-    def _span(self, subject: str, value: Span | None) -> float | None:
-        if value is None:
-            return None
-        try:
-            return seconds(value)
-        except DefinitionError:
-            self.problems.append(BadOption(subject, "timeout", value, SPAN_RULE))
-            return None
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_interrupt_policy(value: object) -> bool:
-    return not isinstance(value, str) or value in ("ask", "rerun")
-
-
-def _is_skippable(value: object) -> bool:
-    return isinstance(value, bool) or (isinstance(value, str) and bool(NAME.fullmatch(value)))
-
-
-TASK_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("join", JOINS.__contains__, f"choose from {', '.join(JOINS)}"),
-    (
-        "isolation",
-        (None, *ISOLATIONS).__contains__,
-        f"choose from {', '.join(ISOLATIONS)}, or leave it out",
-    ),
-    ("on_interrupt", _is_interrupt_policy, 'choose "ask", "rerun" or a function that finds out'),
-    ("allow_failure", _is_bool, "give True or False"),
-    ("point_of_no_return", _is_bool, "give True or False"),
-    ("effect", _is_bool, "give True or False"),
-)
-"""What an option of a task may be, and what to write otherwise."""
-PASSING_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    (
-        "skippable",
-        _is_skippable,
-        "give True, False, or the name of a step, in letters, digits, _ and -",
-    ),
-    ("skip_on_promotion", _is_bool, "give True or False"),
-    ("background", _is_bool, "give True or False"),
-)
-
-
-def _is_lock(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and value.isprintable()
-        and value.strip() == value
-        and 0 < len(value) <= LOCK_CHARS_MAX
-    )
-
-
-def _is_type(declared: object) -> bool:
-    return isinstance(declared, (type, typing.NewType)) or typing.get_origin(declared) is not None
-
-
-def _type_of(default: object) -> Any:
-    """Return the type of a parameter with *default*: the nearest that stored data can become."""
-    if default is None:
-        return Any
-    return next(cls for cls in type(default).__mro__ if _is_decodable(cls))
-
-
-def _is_decodable(cls: type) -> bool:
-    try:
-        decoder(cls)
-    except CodecError:
-        return False
-    return True  # `object` always is
-
-
-def _people(names: object) -> tuple[str, ...] | None:
-    """Return *names* if they are different names of people, else None."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        return None
-    people = tuple(cast("Iterable[Any]", names))
-    good = all(isinstance(name, str) and name.strip() for name in people)
-    return people if people and good and len(set(people)) == len(people) else None
-
-
-def _close(value: object) -> None:
-    """Close *value* if it is a coroutine, so that Python does not warn of it besides."""
-    if iscoroutine(value):
-        value.close()
-
-
-def _text(name: object) -> str:
-    """Return *name*, or how it shows where it is no text, so that later checks can go on."""
-    return name if isinstance(name, str) else shown(name)
-
-
-def _key(fn: object) -> object:
-    """Return what tells one function from another; a bound method is made anew at each look."""
-    if isinstance(fn, types.MethodType):
-        return id(fn.__self__), id(fn.__func__)
-    return id(fn)
+        self._options.note_included(other._options, dot)
 
 
 def _caller() -> str:
