@@ -25,14 +25,17 @@ import time
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyflow
+from pyflow.record.batches import Batch
+from pyflow.record.sqlite.journal import SQLiteJournal
 
 ROUNDS = 7
 TASKS = 1_000
 ROW_CHARS = 300
 KINDS = ("task_succeeded", "task_started")
+RUNS_BEFORE = 20_000
 
 
 async def nothing() -> None:
@@ -116,6 +119,28 @@ def durable(directory: Path, wf: pyflow.Workflow, runs: int) -> tuple[Span, int]
             return since(began, runs), commits
 
 
+def after_others(directory: Path) -> tuple[float, float]:
+    """Return the least that a run of one task takes in a new journal, and in one with many runs."""
+    wf = workflow(1, chain=True)
+    with pyflow.Engine(journal=directory / "many.db", environ={}, source=False) as engine:
+
+        def least_s() -> float:
+            spans: list[float] = []
+            for _ in range(ROUNDS * 3):
+                began = time.perf_counter()
+                engine.execute(wf)
+                spans.append(time.perf_counter() - began)
+            return min(spans)
+
+        alone_s, journal = least_s(), cast("SQLiteJournal", engine.journal)
+        trail = engine.trail(journal.runs()[0])
+        events, at = [record.event for record in trail], trail[0].at
+        for number in range(RUNS_BEFORE // 1_000):
+            names = [f"before-{number}-{one}" for one in range(1_000)]
+            journal.append_all([Batch(name, events, at) for name in names])
+        return alone_s, least_s()
+
+
 def told(name: str, pairs: list[tuple[Span, Span]], parts: int, bar: str) -> None:
     """Print the least that a part took, and the median ratio to what is bare, by both clocks."""
     wall, cpu = (median(ours[n] / parts / base[n] for base, ours in pairs) for n in range(2))
@@ -139,6 +164,11 @@ def main() -> None:
             print(
                 f"{runs:3} runs of 20 at once: {took.wall_s / 20 * 1e6:6.0f} us a task, {commits} commits"
             )
+        alone_s, after_s = after_others(directory)
+        print(
+            f"a run of one task: {alone_s * 1e3:.1f} ms in a new journal; after {RUNS_BEFORE:,} "
+            f"other runs {after_s * 1e3:.1f} ms, {after_s / alone_s:.2f} x"
+        )
 
 
 if __name__ == "__main__":

@@ -212,10 +212,11 @@ def test_a_damaged_message_keeps_those_for_other_runs_from_nobody(
                 await run
                 engine.journal.put(run.id, "cancel", at=AT, by="bob", reason="r")  # type: ignore[attr-defined]
             tamper(path, "UPDATE inbox SET data = 'x' WHERE run_id = ?", (runs[0].id,))
-            loop = asyncio.get_running_loop()
+            inboxes, loop = engine._inboxes, asyncio.get_running_loop()
+            assert inboxes is not None
             for _ in range(2):
-                engine._watching.pop(loop).cancel()
-                engine._look_into_inbox(loop)
+                inboxes.leave(loop)
+                inboxes.look(loop)
             statuses = [(await run).status for run in runs]
             runs[0].cancel(by="bob")
             await runs[0]

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import os
 import random
-import socket
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
-from pyflow.ci import detect_ci, detect_initiator
 from pyflow.clock import SystemClock
 from pyflow.define.compiler import not_isolatable
 from pyflow.define.environment import Parameters, bind_params
@@ -42,10 +40,12 @@ from pyflow.run.committing import Committer
 from pyflow.run.driver import Driver
 from pyflow.run.executors import ThreadExecutor
 from pyflow.run.handle import Run
+from pyflow.run.inboxes import Inboxes
 from pyflow.run.inputs import Asked
 from pyflow.run.loops import LoopThread, at_once, call_in, run_aside, run_here
 from pyflow.run.machine import Machine
 from pyflow.run.masking import redacted
+from pyflow.run.origins import Origins
 from pyflow.run.reopening import (
     Reopening,
     began,
@@ -59,8 +59,6 @@ from pyflow.run.signals import attended, catching, free_signals
 from pyflow.run.slots import Slots
 from pyflow.secrets import Redactor, Secret
 from pyflow.spans import Span, seconds
-from pyflow.tracing import given_in
-from pyflow.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -85,8 +83,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "SystemClock"]
 
-INBOX_S = 0.5
-"""How often an engine looks for what other processes ask of its runs, in seconds."""
 LOG = logging.getLogger("pyflow.locks")
 WATCHING = logging.getLogger("pyflow.watch")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
@@ -197,9 +193,8 @@ class Engine(Asking):
         self._on_cancel: OnCancel = on_cancel
         self._watch = watch
         self._secrets = tuple(secrets)
-        self._source = (self._store is not None) if source is None else source
-        self._sources: dict[str, Source] = {}
-        self._environ = dict(os.environ if environ is None else environ)
+        source = (self._store is not None) if source is None else source
+        self._origins = Origins(dict(os.environ if environ is None else environ), source)
         self._executor: Executor = executor if executor is not None else ThreadExecutor()
         self._caller = Caller(self._executor, isolation, (*KEPT_VARIABLES, *pass_env))
         self._rng = random.Random(seed)  # noqa: S311 - jitter and ids, nothing secret
@@ -211,8 +206,9 @@ class Engine(Asking):
         self._active: dict[str, Driver] = {}
         self._committers: WeakKeyDictionary[asyncio.AbstractEventLoop, Committer]
         self._committers = WeakKeyDictionary()
-        self._watching: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.TimerHandle]
-        self._watching = WeakKeyDictionary()
+        self._inboxes: Inboxes | None = None
+        if self._store is not None:
+            self._inboxes = Inboxes(self._store.journal.pending, self._active)
         self._thread: LoopThread | None = None
         self._closed = False
 
@@ -477,11 +473,11 @@ class Engine(Asking):
         params = params_of(records, plan, order.params, environment, self._secrets)
         parameters = bind_params(plan, environment, params)
         self._check_isolation(plan)
-        who = detect_initiator(order.initiator, self._environ)
+        who = self._origins.initiator(order.initiator)
         driver = self._driver(
             plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
         )
-        event = RunResumed(who.to_data(), self._origin() | self._came(plan), changes or None)
+        event = RunResumed(who.to_data(), self._origins.of(plan), changes or None)
         with driver.claimed():
             driver.resume(records, event, roll_back=order.roll_back, by=who.id)
         return self._set_out(driver)
@@ -656,7 +652,7 @@ class Engine(Asking):
         plan = _plan_of(workflow)
         self._check_isolation(plan)
         parameters = bind_params(plan, environment, params or {})
-        who = detect_initiator(initiator, self._environ)
+        who = self._origins.initiator(initiator)
         run_id = self._new_id()
         driver = self._driver(
             plan, run_id, parameters, environment, loop, claim=self._claim(run_id)
@@ -668,7 +664,7 @@ class Engine(Asking):
                     fingerprint=plan.fingerprint,
                     params=parameters.recorded,
                     initiator=who.to_data(),
-                    origin=self._origin() | self._came(plan),
+                    origin=self._origins.of(plan),
                     plan=plan.digests,
                     environment=environment.to_data() if environment is not None else None,
                 )
@@ -683,9 +679,8 @@ class Engine(Asking):
                 self._deliverer.attach(driver)
             if self._store is not None:
                 self._deliverer.catch_up(self._active.__contains__)
-        if self._store is not None:
-            driver.take_in(self._store.journal.pending(driver.run_id))
-            self._watch_inbox(driver.loop)
+        if self._inboxes is not None:
+            self._inboxes.attend(driver)
         run = self._run(driver)
         self._show(run)
         return run
@@ -714,20 +709,6 @@ class Engine(Asking):
         if loop not in self._committers:
             self._committers[loop] = Committer(self._store.journal)
         return self._committers[loop]
-
-    def _watch_inbox(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop not in self._watching:
-            self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
-
-    def _look_into_inbox(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take in what other processes ask of the runs on *loop*, until none is left there."""
-        assert self._store is not None
-        for driver in [driver for driver in self._active.values() if driver.loop is loop]:
-            try:
-                driver.take_in(self._store.journal.pending(driver.run_id))
-            except JournalError as error:  # whoever takes the run up next finds out as well
-                driver.hear_nothing(error)
-        self._watching[loop] = loop.call_later(INBOX_S, self._look_into_inbox, loop)
 
     def _driver(
         self,
@@ -797,11 +778,10 @@ class Engine(Asking):
             self._active.pop(driver.run_id, None)
             idle = not self._active
             is_last = all(other.loop is not driver.loop for other in self._active.values())
-            watch = self._watching.pop(driver.loop, None) if is_last else None
         if self._deliverer is not None:
             self._deliverer.detach(driver.run_id)
-        if watch is not None:
-            watch.cancel()
+        if is_last and self._inboxes is not None:
+            self._inboxes.leave(driver.loop)
         if idle:
             self._executor.close()
 
@@ -818,40 +798,11 @@ class Engine(Asking):
             raise DefinitionError(f"workflow {plan.workflow_name!r}", problems)
 
     def _new_id(self) -> str:
-        known = set(self.journal.runs())
         while True:
             at = self._clock.now().isoformat()[:19].replace("-", "").replace(":", "")
             run_id = f"{at.replace('T', '-')}-{self._rng.getrandbits(32):08x}"
-            if run_id not in known:
+            if not self.journal.read(run_id):
                 return run_id
-
-    def _origin(self) -> dict[str, Any]:
-        origin: dict[str, Any] = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "python": ".".join(map(str, sys.version_info[:3])),
-            "pyflow": __version__,
-        }
-        ci = detect_ci(self._environ)
-        if ci is not None:
-            origin["ci"] = ci.to_data()
-        return origin | given_in(self._environ)
-
-    def _came(self, plan: Plan) -> dict[str, Any]:
-        """Return where *plan* comes from, as far as that is to be recorded.
-
-        It is found out once for each file: what Python has loaded by then stays.
-        """
-        if self._source is False:
-            return {}
-        if self._source is not True:
-            return {"source": self._source.to_data()}
-        file = plan.defined_in
-        if file not in self._sources:
-            from pyflow.source import source_of  # noqa: PLC0415 - only where it is asked
-
-            self._sources[file] = run_aside(source_of(file))
-        return {"source": self._sources[file].to_data()}
 
     def _loop_thread(self) -> LoopThread:
         with self._guard:

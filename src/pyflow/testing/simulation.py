@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pyflow.define.plan import Plan
 from pyflow.define.workflow import Workflow
 from pyflow.errors import shown
-from pyflow.frozen import replace
 from pyflow.run.engine import Engine
+from pyflow.run.origins import Origins
 from pyflow.run.result import Result
 from pyflow.run.state import RunState, no_task
 from pyflow.testing.clock import VirtualClock, running_loop
@@ -29,11 +29,11 @@ from pyflow.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 
+    from pyflow.ci.context import Initiator
     from pyflow.define.environment import Environment
     from pyflow.protocols import Executor, Journal, LockManager
     from pyflow.record.events import Event
     from pyflow.run.handle import Run
-    from pyflow.run.reopening import Reopening
     from pyflow.secrets import Secret
     from pyflow.spans import Span
     from pyflow.testing.faults import Faults
@@ -157,7 +157,7 @@ class SimulatedEngine(Engine):
             clock=VirtualClock(),
             seed=seed,
         )
-        self._seed = seed
+        self._origins = SimulatedOrigins(seed)
         self._caller.stage = stage.staged if stage is not None else None
 
     def execute(
@@ -177,23 +177,20 @@ class SimulatedEngine(Engine):
 
         return aside(lambda: in_virtual_time(main))
 
-    def _start_on(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        workflow: Workflow | Plan,
-        params: Mapping[str, Any] | None,
-        environment: Environment | None,
-        initiator: str | None,
-    ) -> Run:
-        # Never the user of the machine: equal seeds give equal records everywhere.
-        who = "simulation" if initiator is None else initiator
-        return super()._start_on(loop, workflow, params, environment, who)
 
-    def _reopen_on(self, loop: asyncio.AbstractEventLoop, order: Reopening) -> Run:
-        who = "simulation" if order.initiator is None else order.initiator
-        return super()._reopen_on(loop, replace(order, initiator=who))
+class SimulatedOrigins(Origins):
+    """Never this machine and its user: equal seeds give equal records everywhere."""
 
-    def _origin(self) -> dict[str, Any]:
+    def __init__(self, seed: int) -> None:
+        super().__init__({}, source=False)
+        self._seed = seed
+
+    def initiator(self, given: str | None) -> Initiator:
+        """Return *given*, or the simulation."""
+        return super().initiator("simulation" if given is None else given)
+
+    def of(self, plan: Plan) -> dict[str, Any]:  # noqa: ARG002 - whatever runs
+        """Return that it is simulated, and how to see it again."""
         return {"simulated": True, "seed": self._seed, "pyflow": __version__}
 
 
