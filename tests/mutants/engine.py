@@ -606,7 +606,7 @@ def _(patch: Patch) -> None:
 
     def let_go(self: Driver, command: on.CutWaits) -> None:
         cut(self, command)
-        self._locks.release(list(self._leases.values()))
+        self._leases._locks.release(list(self._leases._held.values()))
 
     patch.setitem(COMMANDS, on.CutWaits, let_go)
 

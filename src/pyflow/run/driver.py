@@ -15,12 +15,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pyflow.errors import JournalError, LockError, PyflowError, RunBroken
-from pyflow.protocols import Lease
 from pyflow.record.audit import AuditTrail
 from pyflow.record.batches import Batch
 from pyflow.run import inputs as on
 from pyflow.run.commands import asked_in
 from pyflow.run.desk import RunDesk
+from pyflow.run.leases import Leases
 from pyflow.run.locking import MAKE_WAY
 from pyflow.run.masking import redacted
 from pyflow.run.promises import Promise
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pyflow.define.environment import Environment, Parameters
     from pyflow.errors import TaskError
-    from pyflow.protocols import Clock, Holder, Journal, LockManager, LockPolicy
+    from pyflow.protocols import Clock, Holder, Journal, Lease, LockManager
     from pyflow.record.codec import Record
     from pyflow.record.events import Event, RunResumed, RunStarted
     from pyflow.run.calls import Caller
@@ -116,10 +116,8 @@ class Driver:
         self._journal = journal
         self._clock = clock
         self._slots = slots
-        self._locks = locks
+        self._leases = Leases(locks, run_id, claim)
         self._committer = committer
-        self._claim = claim
-        self._fences: tuple[Lease, ...] = (claim,) if claim is not None else ()
         self.redactor = redactor
         self._on_end = on_end
         self._ask_other = ask_other
@@ -129,8 +127,6 @@ class Driver:
         self._broken: BaseException | None = None
         self._calls: dict[asyncio.Task[None], None] = {}
         self._timers: dict[on.TimerKey, asyncio.TimerHandle] = {}
-        self._leases: dict[str, Lease] = {}
-        self._refusal: LockError | None = None
         self._acquiring: dict[asyncio.Task[None], str | None] = {}
         self._abandoned: set[str] = set()
         self._slots_taken = 0
@@ -188,7 +184,7 @@ class Driver:
         self.desk.remember(events)
         self.started_at = records[0].at
         self.recorded = list(records)
-        left = tuple(self._locks.left(self.run_id))
+        left = self._leases.left()
         self.machine.resume(Past(events, ages_s, left, self.desk.rng.random(), **options), event)
         self._first_commit()
 
@@ -207,7 +203,7 @@ class Driver:
         try:
             yield
         except BaseException:
-            self._give_up_claim()
+            self._leases.give_up_claim()
             raise
 
     def take_in(self, messages: Iterable[Message]) -> None:
@@ -231,26 +227,12 @@ class Driver:
         self._inbox.clear()
         self._cancel_timers()
         self._stop_acquiring()
-        self._release_locks(residue=True)
+        self._leases.give_all(residue=True)
         self._step_out()
         self.ended_at = self._clock.now()
         if not self.rest.is_kept:
             self.rest.keep()
         self.over.keep()
-
-    def _release_locks(self, *, residue: bool) -> None:
-        """Give everything back."""
-        self._give_back(list(self._leases.values()), residue=residue)
-        self._give_back([] if self._claim is None else [self._claim], residue=False)
-
-    def _give_back(self, leases: Sequence[Lease], *, residue: bool) -> None:
-        """Give *leases* back; where that fails, the run goes on, or has ended, all the same."""
-        try:
-            self._locks.release(leases, residue=residue)
-        except PyflowError as error:
-            LOG.warning(
-                "run %s could not give its locks back, so they stay barred: %s", self.run_id, error
-            )
 
     def _step_out(self) -> None:
         """Take no part any more in what runs of the loop share."""
@@ -259,15 +241,11 @@ class Driver:
             self._committer.leave(self)
         self._on_end(self)
 
-    def _give_up_claim(self) -> None:
-        if self._claim is not None:
-            self._locks.release([self._claim])
-
     def _first_commit(self) -> None:
         events, commands = self.machine.take()
         for command in commands:
             if isinstance(command, on.TakeLocks):
-                self._check_locks(command)
+                self._leases.check(command)
         try:
             records = self._commit(events)
         except Exception as error:
@@ -294,17 +272,6 @@ class Driver:
 
         with suppress(RuntimeError):  # the loop is closed: the run is left to a resume
             self.loop.call_soon_threadsafe(go)
-
-    def _check_locks(self, command: on.TakeLocks) -> None:
-        had = self._had(command)
-        refusal = self._locks.refusal(
-            command.resources, run_id=self.run_id, policy=_policy(command), had=had
-        )
-        if refusal is not None:
-            raise refusal
-
-    def _had(self, command: on.TakeLocks) -> list[Lease]:
-        return [Lease(resource, self.run_id, epoch) for resource, epoch in command.had]
 
     def _set_out(self, commands: Sequence[on.Command]) -> None:
         self._carry_out(commands)
@@ -366,7 +333,9 @@ class Driver:
                 machine.dispatch(self._take_slots())
             events, commands = machine.take()
             if events and self._committer is not None:
-                batch = Batch(self.run_id, self._masked(events), self._clock.now(), self._fences)
+                batch = Batch(
+                    self.run_id, self._masked(events), self._clock.now(), self._leases.fences
+                )
                 self._committer.put(self, batch, commands)
             elif events:
                 self._commit(events)
@@ -413,8 +382,8 @@ class Driver:
 
     def _commit(self, events: list[Event]) -> Sequence[Record]:
         events, at = self._masked(events), self._clock.now()
-        if self._fences:
-            return self._journal.append(self.run_id, events, at=at, fences=self._fences)
+        if self._leases.fences:
+            return self._journal.append(self.run_id, events, at=at, fences=self._leases.fences)
         return self._journal.append(self.run_id, events, at=at)
 
     def _masked(self, events: list[Event]) -> list[Event]:
@@ -464,7 +433,7 @@ class Driver:
         self._stop_acquiring()
         outcome = self.state.outcome
         spoiled = self._broken is not None or bool(outcome is not None and outcome.residue)
-        self._release_locks(residue=spoiled)
+        self._leases.give_all(residue=spoiled)
         self._give_slots(self._slots_taken)  # of what was to start and did not
         self._step_out()
 
@@ -564,26 +533,16 @@ class Driver:
         task.add_done_callback(self._acquiring.pop)
 
     async def _acquire(self, command: on.TakeLocks) -> None:
-        started = self.loop.time()
+        started, told = self.loop.time(), self._met if command.policy in MAKE_WAY else None
         try:
-            leases = await self._locks.acquire(
-                self.run_id,
-                command.resources,
-                policy=_policy(command),
-                had=self._had(command),
-                told=self._met if command.policy in MAKE_WAY else None,
-            )
+            leases = await self._leases.take(command, told)
         except LockError as error:
-            self._refusal = error
             self.post(on.LocksTaken(refusal=str(error), task=command.task))
-            return
         except Exception as error:  # noqa: BLE001 - whoever waits for the run has to hear of it
             self.failed(error)
-            return
-        self._leases.update({lease.resource: lease for lease in leases})
-        self._fence()
-        waited_s = round(self.loop.time() - started, 6)
-        self.post(on.LocksTaken(tuple(leases), waited_s, task=command.task))
+        else:
+            waited_s = round(self.loop.time() - started, 6)
+            self.post(on.LocksTaken(tuple(leases), waited_s, task=command.task))
 
     def _met(self, holder: Holder) -> None:
         lease = holder.lease
@@ -605,11 +564,6 @@ class Driver:
                 error,
             )
 
-    def _fence(self) -> None:
-        """Have every commit from now on check what the run holds."""
-        if self._claim is not None:
-            self._fences = (self._claim, *self._leases.values())
-
     def _stop_acquiring(self) -> None:
         """Leave the line; whoever waits behind goes on."""
         if not self.loop.is_closed():
@@ -622,13 +576,11 @@ class Driver:
                 task.cancel()
 
     def _give_locks(self, command: on.GiveLocks) -> None:
-        leases = [self._leases.pop(resource) for resource in command.resources]
-        self._fence()
-        self._give_back(leases, residue=False)
+        self._leases.give(command.resources)
 
     def _leave(self, command: on.Leave) -> None:
         del command
-        self._broken = self._refusal
+        self._broken = self._leases.refusal
         self._end()
 
     def _abandon(self, command: on.Abandon) -> None:
@@ -671,11 +623,6 @@ class Driver:
     def _finish(self, command: on.Finish) -> None:
         del command
         self._end()
-
-
-def _policy(command: on.TakeLocks) -> LockPolicy:
-    """Return what the locks themselves are to do; whom to cancel is not for them to decide."""
-    return "fail" if command.policy == "fail" else "wait"
 
 
 _COMMANDS: dict[type[Any], Callable[[Driver, Any], None]] = {
