@@ -14,9 +14,10 @@ from typing import Any
 
 from pyflow import Workflow
 from pyflow.testing import Explored, World
+from pyflow.testing.exploration.laboratory import Laboratory
 from pyflow.testing.exploration.search import Search
 from pyflow.testing.exploration.template import Template
-from pyflow.testing.exploration.trial import Laboratory, Options
+from pyflow.testing.exploration.trial import Options
 from pyflow.testing.faults import KINDS
 
 __all__ = ["Part", "explore_part", "nobody_could_know"]

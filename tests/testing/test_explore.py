@@ -36,9 +36,12 @@ from pyflow.testing import (
     simulate,
     takes,
 )
+from pyflow.testing.exploration import laboratory
 from pyflow.testing.exploration.explore import YOUNG_MAX
+from pyflow.testing.exploration.laboratory import Laboratory
+from pyflow.testing.exploration.scout import Scout
 from pyflow.testing.exploration.template import Template
-from pyflow.testing.exploration.trial import Laboratory, Options, Scout
+from pyflow.testing.exploration.trial import Options
 from pyflow.testing.faults import KINDS, NO_FAULTS
 from support.explored import FEW, SAFE, UNSAFE, Mismatch, careless, made, switch, told, twofold
 from support.repeatable import run_python
@@ -474,11 +477,6 @@ def call_of(work: Callable[[], Any]) -> Callable[[], Workflow]:
 def explore_module() -> Any:
     """Return the module, which its function hides."""
     return importlib.import_module("pyflow.testing.exploration.explore")
-
-
-def trial_module() -> Any:
-    """Return the module whose limits are to be lowered."""
-    return importlib.import_module("pyflow.testing.exploration.trial")
 
 
 class TestTimeLimit:
@@ -1096,7 +1094,7 @@ class TestNeverEnding:
 
     def test_spins_under_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The search goes on after a run that spins."""
-        monkeypatch.setattr(trial_module(), "TURNS_MAX", 1_000)
+        monkeypatch.setattr(laboratory, "TURNS_MAX", 1_000)
         world = World()
 
         async def deploy() -> None:
@@ -1116,7 +1114,7 @@ class TestNeverEnding:
     @pytest.mark.parametrize("nap", [0, 60])
     def test_swallows_cancels(self, nap: float, monkeypatch: pytest.MonkeyPatch) -> None:
         """A task that does not end even when it is cancelled is told, and left behind."""
-        monkeypatch.setattr(trial_module(), "TURNS_MAX", 1_000)
+        monkeypatch.setattr(laboratory, "TURNS_MAX", 1_000)
 
         async def cling() -> None:
             while True:

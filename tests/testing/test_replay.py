@@ -538,9 +538,10 @@ as a test
 class TestNotRun:
     def test_says_so(self) -> None:
         """A run that never began has no state, no result and no id, and is not asked about."""
+        from pyflow.testing.exploration.laboratory import Laboratory
+        from pyflow.testing.exploration.scout import Scout
         from pyflow.testing.exploration.telling import tell
         from pyflow.testing.exploration.template import Template
-        from pyflow.testing.exploration.trial import Laboratory, Scout
 
         world = World()
         laboratory = Laboratory(Template(made(switch, world)), world, Options())

@@ -14,10 +14,12 @@ from typing import Any, cast
 import pytest
 
 from pyflow.testing import Fault, SimulationError, World, explore
+from pyflow.testing.exploration.laboratory import Laboratory
+from pyflow.testing.exploration.scout import Scout
 from pyflow.testing.exploration.search import Search
 from pyflow.testing.exploration.spreading import Crew, can_spread, serve, take
 from pyflow.testing.exploration.template import Template
-from pyflow.testing.exploration.trial import Laboratory, Options, Scout
+from pyflow.testing.exploration.trial import Options
 from pyflow.testing.faults import KINDS
 from support.explored import careless, made, switch, told
 from support.repeatable import run_python

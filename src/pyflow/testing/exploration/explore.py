@@ -15,12 +15,14 @@ from pyflow.errors import nearest, shown
 from pyflow.spans import Span, seconds
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.exploration.explored import Explored
+from pyflow.testing.exploration.laboratory import Laboratory
 from pyflow.testing.exploration.report import Counterexample, Exploration, Progress
+from pyflow.testing.exploration.scout import Scout
 from pyflow.testing.exploration.search import Made, Search
 from pyflow.testing.exploration.spreading import Crew, can_spread
 from pyflow.testing.exploration.telling import tell, write_test
 from pyflow.testing.exploration.template import Template, unequal
-from pyflow.testing.exploration.trial import Laboratory, Options, Scout, Trial
+from pyflow.testing.exploration.trial import Options, Trial
 from pyflow.testing.faults import KINDS, Fault, FaultKind
 from pyflow.testing.simulation import aside
 from pyflow.testing.world import World

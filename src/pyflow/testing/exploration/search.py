@@ -19,7 +19,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from pyflow.testing.exploration.invariants import LYING_READS, LYING_WRITES
-from pyflow.testing.exploration.trial import Scout
+from pyflow.testing.exploration.scout import Scout
 from pyflow.testing.faults import Fault
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from multiprocessing.connection import Connection
 
+    from pyflow.testing.exploration.scout import Scout
     from pyflow.testing.exploration.search import Made, Search
-    from pyflow.testing.exploration.trial import Scout
 
 __all__ = ["Crew", "can_spread", "serve", "take"]
 

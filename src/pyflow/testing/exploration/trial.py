@@ -1,4 +1,4 @@
-"""One run after another, in one world, each under other faults."""
+"""One run of an exploration: what happens in it, and what it breaks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyflow.errors import PlanChanged
 from pyflow.run.state import RunState
-from pyflow.testing.errors import SimulationStalled
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
-from pyflow.testing.exploration.memory import Memory
 from pyflow.testing.exploration.promises import PROMISES, may_break
 from pyflow.testing.exploration.recorder import ASKED, EngineDied, Recorder
 from pyflow.testing.exploration.template import unequal
-from pyflow.testing.faults import Fault, cannot_happen, never_reached
 from pyflow.testing.loop import VirtualLoop
 from pyflow.testing.simulation import SimulatedEngine, check_given
 from pyflow.testing.stage import CURRENT, Stage, StagedCall
-from pyflow.testing.strands import SimulatedExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,19 +24,18 @@ if TYPE_CHECKING:
     from pyflow.run.handle import Run
     from pyflow.run.state import TaskState
     from pyflow.testing.errors import Waiting
-    from pyflow.testing.exploration.template import Template
-    from pyflow.testing.faults import FaultKind
+    from pyflow.testing.exploration.memory import Memory
+    from pyflow.testing.exploration.scout import Scout
+    from pyflow.testing.faults import Fault, FaultKind
     from pyflow.testing.stage import Fake
     from pyflow.testing.world import World
 
-__all__ = ["Laboratory", "Options", "Scout", "Violation"]
+__all__ = ["Options", "Trial", "Violation"]
 
 DOWN_S = 60.0
 """How long after an engine died the next one takes the run up, in seconds of virtual time."""
 PAUSE_S = 600.0
 """How long an operator's pause lasts, in seconds of virtual time."""
-TURNS_MAX = 100_000
-"""How many turns of the loop one instant may take; whatever takes more is spinning."""
 STARTED = {
     "task": "task_started",
     "undo": "undo_started",
@@ -74,106 +69,6 @@ class Violation:
         return f"{self.invariant}\n    {self.message} (at {self.at_s:.3f} s)"
 
 
-class Scout:
-    """Carries a script of faults into a run, and brings back where more could happen.
-
-    A `Faults`. Once the last fault of the script has happened, every point
-    that follows is noted, until the run gets to a state that is known.
-    """
-
-    def __init__(
-        self,
-        script: tuple[Fault, ...],
-        kinds: frozenset[FaultKind],
-        is_known: Callable[[int], bool] | None = None,
-    ) -> None:
-        self.offered: list[tuple[str, tuple[FaultKind, ...]]] = []
-        self.marks: list[tuple[int, int]] = []  # states, and how much was offered before each
-        self.left: dict[str, FaultKind] = {fault.point: fault.kind for fault in script}
-        self.is_dead = False
-        self.was_pruned = False
-        self.looked_back: int | None = None
-        """After how many marks somebody asked why the run rolls back; None if nobody did."""
-        self.fingerprint: Callable[[], object] = lambda: None
-        self._passed: dict[str, tuple[FaultKind, ...]] = {}  # on the way to the last fault
-        self._kinds = kinds
-        self._is_known = is_known
-        self._mine: set[int] = set()
-        self._allowed: dict[tuple[FaultKind, ...], tuple[FaultKind, ...]] = {}
-
-    def choose(self, point: str, kinds: tuple[FaultKind, ...], /) -> FaultKind | None:
-        """Return what the script says for *point*.
-
-        Raises:
-            EngineDied: The run is over, and whoever asks only does not know it yet.
-        """
-        if self.is_dead:
-            raise EngineDied(point)
-        if self.left:
-            return self._scripted(point, kinds)
-        if point.startswith("after") and self._is_old(self.fingerprint()):
-            self.was_pruned = self.is_dead = True
-            raise EngineDied(point)
-        self._offer(point, kinds)
-        return None
-
-    def between(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
-        """Return what an operator does while everything waits; the run may be given up there, too."""
-        if self.is_dead:
-            return None
-        if self.left:
-            return self._scripted(point, kinds)
-        present = "wait", self.fingerprint()
-        mark = hash(present)
-        if mark in self._mine:
-            return None
-        if self._is_old(present):
-            self.was_pruned = self.is_dead = True
-            return None
-        self._mine.add(mark)
-        self._offer(point, kinds)
-        return None
-
-    def look_back(self) -> None:
-        """Note that somebody asks why the run rolls back."""
-        if self.looked_back is None and not self.was_pruned:
-            self.looked_back = len(self.marks)
-
-    def check_used(self) -> None:
-        """Check that everything in the script has happened.
-
-        Raises:
-            SimulationError: A fault cannot happen at its point, or the run did
-                not get there.
-        """
-        for point, kind in self.left.items():
-            fault = Fault(point, kind)
-            if point in self._passed:
-                raise cannot_happen(fault, self._passed[point])
-            raise never_reached(fault, self._passed)
-
-    def _scripted(self, point: str, kinds: tuple[FaultKind, ...]) -> FaultKind | None:
-        self._passed[point] = kinds
-        return self.left.pop(point) if self.left.get(point) in kinds else None
-
-    def _is_old(self, present: object) -> bool:
-        if self._is_known is None:
-            return False
-        mark = hash(present)
-        if mark in self._mine:
-            return False
-        self._mine.add(mark)
-        self.marks.append((mark, len(self.offered)))
-        return self._is_known(mark)
-
-    def _offer(self, point: str, kinds: tuple[FaultKind, ...]) -> None:
-        if kinds not in self._allowed:
-            self._allowed[kinds] = tuple(kind for kind in kinds if kind in self._kinds)
-        allowed = self._allowed[kinds]
-        if allowed:
-            self.offered.append((point, allowed))
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """How every run of an exploration is made."""
@@ -189,78 +84,6 @@ class Options:
     always: tuple[Callable[[World], object], ...] = ()
     looks_back: bool = True
     """Whether a function or an invariant may look at why a run rolls back."""
-
-
-class Laboratory:
-    """Where one workflow is run again and again, in one world and on one loop."""
-
-    def __init__(self, template: Template, world: World, options: Options) -> None:
-        self.world = world
-        self.options = options
-        self._template = template
-        self._executor = _KeptExecutor()
-        self._stage = Stage(self._executor, fakes=options.fakes)
-        self._plan: Any = None
-        self._memory: Memory
-        self._loop = VirtualLoop(turns_max=TURNS_MAX)
-        self._saved = world.save()
-
-    @property
-    def workflow_name(self) -> str:
-        """Name of the workflow."""
-        return self._plan.workflow_name
-
-    def close(self) -> None:
-        """Let the threads and the loop end."""
-        self._executor.let_go()
-        self._loop.close()
-
-    def run(self, script: tuple[Fault, ...], scout: Scout) -> Trial:
-        """Run the workflow once, under the faults of *script*."""
-        self.world.restore(self._saved)
-        self._stage.clear()
-        trial = Trial(
-            script,
-            scout,
-            world=self.world,
-            plan=self._renewed(),
-            memory=self._memory,
-            renew=self._renewed,
-            stage=self._stage,
-            options=self.options,
-        )
-        self.world.faults = scout
-        self.world.watchers.append(trial.on_change)
-        self._stage.bind(scout, trial.on_enter)
-        self._loop.on_jump = trial.on_jump
-        try:
-            self._loop.run_until_complete(trial.main())
-        except SimulationStalled as error:
-            trial.stall(str(error))
-        finally:
-            scout.is_dead = True
-            self.world.watchers.remove(trial.on_change)
-            self._loop.on_jump = None
-            self._rewind()
-        return trial
-
-    def _renewed(self) -> Any:
-        """Return the plan with the functions of a new workflow, which remember nothing."""
-        if self._template.renew():
-            self._plan = self._template.plan
-            self._memory = Memory(self._plan, looks_back=self.options.looks_back)
-            self._stage.prepare(self._plan)
-        return self._plan
-
-    def _rewind(self) -> None:
-        """Set the loop back, or take another one if something goes on in it in spite of that."""
-        try:
-            ended = self._loop.run_until_complete(self._loop.rewind())
-        except SimulationStalled:
-            ended = False
-        if not ended:
-            self._loop.abandon()
-            self._loop = VirtualLoop(turns_max=TURNS_MAX)
 
 
 class Trial:
@@ -619,17 +442,6 @@ class Trial:
         if driver is None or driver._broken is not None:  # noqa: SLF001
             return RunState.replay(self._plan, self._recorder.events)
         return driver.state
-
-
-class _KeptExecutor(SimulatedExecutor):
-    """An executor whose threads outlive each run."""
-
-    def close(self) -> None:
-        """Keep the threads for the next run."""
-
-    def let_go(self) -> None:
-        """Let the threads end."""
-        super().close()
 
 
 def name_of(invariant: Callable[..., object]) -> str:
