@@ -37,6 +37,7 @@ Part: TypeAlias = "tuple[str | int, ...]"
 """What a span is of: ``("attempt", "deploy", 2)``, ``("undo", "deploy", 1)``, ``("run",)``."""
 
 RUN: Part = ("run",)
+"""The span of a run as a whole, of which all others of it are part."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: a version that is not known may go on.
 PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")

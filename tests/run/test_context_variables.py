@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyflow
 from pyflow.testing import run_virtual, simulate
+from support.crashes import Disk
 from support.runs import virtual_engine
 
 COLOUR: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
@@ -132,6 +135,85 @@ class TestContextVariables:
 
         assert simulate(made).status == "succeeded"
         assert seen == ["none", "none"]
+
+    def test_of_a_resume(self) -> None:
+        """What goes on after a crash sees what the variables are where the run is taken up."""
+        seen: list[str] = []
+
+        def note() -> object:
+            seen.append(COLOUR.get())
+            COLOUR.set("of the question")
+            return pyflow.NOT_APPLIED
+
+        async def ship() -> None:
+            note()
+            await asyncio.sleep(10)
+
+        made = pyflow.Workflow("made")
+        made.add_task("ship", ship, on_interrupt=note)
+        disk = contextvars.copy_context().run(Disk().crash, made, 5)
+        token = COLOUR.set("red")
+        try:
+            assert disk.resume(made).status == "succeeded"
+        finally:
+            COLOUR.reset(token)
+        assert seen == ["none", "red", "red"]
+
+    def test_of_answers(self) -> None:
+        """Somebody who answers does not hand what follows their own variables."""
+        seen: list[str] = []
+        made = pyflow.Workflow("asks")
+        made.add_approval("go", "Ship it?")
+        made.add_task("ship", lambda: seen.append(COLOUR.get()), depends_on="go")
+
+        async def main() -> None:
+            COLOUR.set("red")
+            with virtual_engine() as engine:
+                run = engine.start(made)
+                await run
+                COLOUR.set("of the approver")
+                run.approve("go", by="bob")
+                await run
+
+        run_virtual(main())
+        assert seen == ["red"]
+
+    def test_aside(self) -> None:
+        """They see them too where a loop runs already, such as a notebook's."""
+        colours: list[set[str]] = []
+
+        async def main() -> None:
+            COLOUR.set("red")
+            for run in (simulate, pyflow.Engine(environ={}).execute):
+                seen: list[str] = []
+                made = pyflow.Workflow("asks")
+                made.add_task("see", lambda seen=seen: seen.append(COLOUR.get()))
+                run(made)
+                colours.append(set(seen))
+
+        asyncio.run(main())
+        assert colours == [{"red"}, {"red"}]
+
+    def test_do_not_outlive_the_run(self) -> None:
+        """What variables hold lives as long as the run, and not as long as what came of it."""
+        kept: contextvars.ContextVar[object] = contextvars.ContextVar("kept")
+
+        class Request:
+            """Something that belongs to whoever starts the run."""
+
+        async def main() -> tuple[pyflow.Result, weakref.ref[Request]]:
+            request = Request()
+            kept.set(request)
+            made = pyflow.Workflow("made")
+            made.add_task("task", lambda: None)
+            with virtual_engine() as engine:
+                return await engine.run(made), weakref.ref(request)
+
+        result, request = run_virtual(main())
+
+        gc.collect()
+        assert result.status == "succeeded"
+        assert request() is None
 
     def test_where_the_run_was_started(self) -> None:
         """A call leaves those of the program that starts the run as they are."""

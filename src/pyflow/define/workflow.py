@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from pyflow.define.plan import Plan
+    from pyflow.errors import Problem
     from pyflow.spans import Span
 
 __all__ = ["Workflow"]
@@ -128,7 +129,6 @@ class Workflow:
         self.params: dict[str, Param] = {}
         self.includes: dict[str, Include] = {}
         self._options = Options()
-        self.problems = self._options.problems
         self._plan: Plan | None = None
         self._locks = self._options.locks("workflow", locks)
         self._options.check_workflow(name, on_failure, on_locked, max_parallel)
@@ -169,6 +169,11 @@ class Workflow:
     def max_parallel(self) -> int | None:
         """How many tasks may be under way at once."""
         return self._max_parallel
+
+    @property
+    def problems(self) -> list[Problem | str]:
+        """What is wrong so far, in the order in which it was written; `check` finds more."""
+        return self._options.problems
 
     # Building -----------------------------------------------------------------------------
 
@@ -486,7 +491,7 @@ class Workflow:
             expected = "give another Workflow; a function that returns one has to be called"
             self._options.wrong(subject, "other", other, expected)
             return
-        self.problems += [InIncluded(prefix, problem) for problem in other.problems]
+        self.problems.extend(InIncluded(prefix, problem) for problem in other.problems)
         if not other.tasks:
             self.problems.append(EmptyInclude(prefix))
         self._include_policies(other, prefix)
@@ -600,7 +605,9 @@ class Workflow:
             if inner.default is not MISSING or inner.bound is not None:
                 self.params[dot + name] = inner
         source, known = f"include(prefix={dot[:-1]!r}, params=)", tuple(other.params)
-        self.problems += [UnknownParam(name, source, known) for name in given if name not in known]
+        self.problems.extend(
+            UnknownParam(name, source, known) for name in given if name not in known
+        )
 
     def _include_tasks(self, other: Workflow, dot: str) -> None:
         self.tasks += [

@@ -19,6 +19,7 @@ class Asking:
     within a second. Where no engine is alive, the question waits in the journal
     for the next one that takes the run up. What became of it is in the audit
     trail, as a `command_received` that says whether it was accepted, and why not.
+    Where a damaged journal keeps a run from hearing it, the log ``pyflow.inbox`` says so.
 
     Each raises `EngineError` where there is no such run, or it has ended.
     """

@@ -28,7 +28,7 @@ from pyflow.run.reopening import began
 from pyflow.run.result import task_error
 from pyflow.run.resuming import Past
 from pyflow.run.worker import Worker
-from pyflow.tracing import trace_of
+from pyflow.tracing import RUN, enter, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Driver"]
 
 LOG = logging.getLogger("pyflow.locks")
-INBOX = logging.getLogger("pyflow.inbox")
 
 
 class Driver:
@@ -131,7 +130,6 @@ class Driver:
         self._abandoned: set[str] = set()
         self._slots_taken = 0
         self._seen: set[str] = set()  # messages of the inbox
-        self._unheard: str | None = None  # why the inbox could not be read, as it was logged
         self._context = contextvars.copy_context()  # of the start, in which every call begins
 
     def __repr__(self) -> str:
@@ -166,9 +164,14 @@ class Driver:
             LockError: The same, because waiting for its locks would not help.
         """
         self.machine.start(event)
-        self.desk.trace = trace_of(self.run_id, event.origin)
+        self._trace(event)
         self._first_commit()
         self.started_at = self._clock.now()
+
+    def _trace(self, event: RunStarted) -> None:
+        """Have whatever the run does belong to its span, until that begins one of its own."""
+        self.desk.trace = trace_of(self.run_id, event.origin)
+        self._context.run(enter, self.desk.trace, RUN)
 
     def resume(self, records: Sequence[Record], event: RunResumed, **options: Any) -> None:
         """Make it durable that the run is taken up where *records* end.
@@ -178,7 +181,7 @@ class Driver:
             LockError: The same, because waiting for its locks would not help.
         """
         events = [record.event for record in records]
-        self.desk.trace = trace_of(self.run_id, began(records).origin)
+        self._trace(began(records))
         now = self._clock.now()
         ages_s = [max(0.0, (now - record.at).total_seconds()) for record in records]
         self.desk.remember(events)
@@ -213,12 +216,6 @@ class Driver:
                 self._seen.add(message.id)
                 self.ask(asked_in(message))
 
-    def hear_nothing(self, error: JournalError) -> None:
-        """Say in the log, once, that what other processes ask cannot be read."""
-        if self._unheard != str(error):
-            self._unheard = str(error)
-            INBOX.warning("run %s cannot hear what is asked of it: %s", self.run_id, error)
-
     def let_go(self) -> None:
         """Leave the run as it is recorded, for another engine, or this one, to take up."""
         if self.is_over:
@@ -236,6 +233,7 @@ class Driver:
 
     def _step_out(self) -> None:
         """Take no part any more in what runs of the loop share."""
+        self._context = contextvars.Context()  # what is in it need not live as long as a result
         self._slots.forget(self)
         if self._committer is not None:
             self._committer.leave(self)

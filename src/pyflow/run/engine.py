@@ -92,9 +92,9 @@ class Engine(Asking):
     """Runs workflows and keeps their record.
 
     One engine serves any number of runs at once, from any thread; two engines
-    in one process share nothing. Each call of a run begins with the context
-    variables of where the run was started or taken up; what it sets there, no
-    other call sees.
+    in one process share nothing. Each call of a run that is not isolated begins
+    with the context variables of where the run was started or taken up; what
+    it sets there, no other call sees.
 
     Args:
         journal: Where the record is kept; in memory unless given. A path makes
@@ -479,6 +479,8 @@ class Engine(Asking):
         )
         event = RunResumed(who.to_data(), self._origins.of(plan), changes or None)
         with driver.claimed():
+            if self._inboxes is not None:
+                self._inboxes.check(run_id)
             driver.resume(records, event, roll_back=order.roll_back, by=who.id)
         return self._set_out(driver)
 
@@ -626,6 +628,8 @@ class Engine(Asking):
                     driver.ask(Asked("cancel", reason="the engine is closed"))
                     driver.over.wait()
             thread.stop()
+        if self._inboxes is not None:
+            self._inboxes.close()
         self._executor.close()
         if self._deliverer is not None:
             self._deliverer.close()
@@ -780,8 +784,8 @@ class Engine(Asking):
             is_last = all(other.loop is not driver.loop for other in self._active.values())
         if self._deliverer is not None:
             self._deliverer.detach(driver.run_id)
-        if is_last and self._inboxes is not None:
-            self._inboxes.leave(driver.loop)
+        if self._inboxes is not None:
+            self._inboxes.leave(driver, last=is_last)
         if idle:
             self._executor.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,7 +68,7 @@ def run_here(
 
 
 def run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* on a loop of its own, on a thread of its own, and wait.
+    """Run *coroutine* on a loop of its own, on a thread of its own, in this context, and wait.
 
     Interrupting the wait cancels the run, which drains before this returns.
     """
@@ -86,7 +87,8 @@ def run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller
             outcome.set_exception(error)
 
-    thread = threading.Thread(target=work, name="pyflow-execute", daemon=True)
+    here = contextvars.copy_context().run  # a thread begins without the context variables
+    thread = threading.Thread(target=here, args=(work,), name="pyflow-execute", daemon=True)
     thread.start()
     try:
         return outcome.result()

@@ -45,18 +45,20 @@ class Origins:
         ci = detect_ci(self._environ)
         if ci is not None:
             origin["ci"] = ci.to_data()
+        origin |= given_in(self._environ)
         source = self._source_of(plan)
         if source is not None:
-            return origin | given_in(self._environ) | {"source": source.to_data()}
-        return origin | given_in(self._environ)
+            origin["source"] = source.to_data()
+        return origin
 
     def _source_of(self, plan: Plan) -> Source | None:
-        """Return where the definition comes from; found out once a file, as Python reads it once."""
-        if isinstance(self._source, bool):
-            return self._found_out(plan.defined_in) if self._source else None
-        return self._source
+        """Return where the definition comes from, as far as that is to be recorded."""
+        if not isinstance(self._source, bool):
+            return self._source
+        return self._found_out(plan.defined_in) if self._source else None
 
     def _found_out(self, file: str) -> Source:
+        """Return where *file* comes from; once, because what Python has loaded by then stays."""
         if file not in self._found:
             from pyflow.source import source_of  # noqa: PLC0415 - only where it is asked
 

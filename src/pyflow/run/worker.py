@@ -179,7 +179,6 @@ class Worker:
         callee = state.node.when
         assert callee is not None
         call = Call(state.name, 1, role="when")
-        enter(self._desk.trace, call.part)
         try:
             if self._caller.stage is not None:
                 callee = self._caller.stage(callee, call, state.node.task)

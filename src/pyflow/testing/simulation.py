@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -356,7 +357,8 @@ def aside(work: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller
             outcome.set_exception(error)
 
-    thread = threading.Thread(target=call, name="pyflow-simulation", daemon=True)
+    here = contextvars.copy_context().run
+    thread = threading.Thread(target=here, args=(call,), name="pyflow-simulation", daemon=True)
     thread.start()
     thread.join()
     return outcome.result()

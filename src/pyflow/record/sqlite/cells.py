@@ -23,20 +23,27 @@ MAYBE = (str, type(None))
 """The types of a text that may be missing."""
 
 
-def checked(what: str, row: Sequence[Any], *types: type | tuple[type, ...]) -> Any:
+def checked(
+    what: str, row: Sequence[Any], *types: type | tuple[type, ...], private: bool = False
+) -> Any:
     """Return *row*, which is *what*, if each of its cells has one of its *types*.
+
+    Where it is *private*, the error does not show it.
 
     Raises:
         JournalError: One has not, so it is not what was written.
     """
     if not all(map(isinstance, row, types)):
         pairs = zip(row, types, strict=True)
-        raise _damaged(what, next(cell for cell, one in pairs if not isinstance(cell, one)))
+        bad = next(cell for cell, one in pairs if not isinstance(cell, one))
+        raise _damaged(what, bad, private=private)
     return row
 
 
-def parsed(what: str, parse: Callable[[str], T], text: str) -> T:
+def parsed(what: str, parse: Callable[[str], T], text: str, *, private: bool = False) -> T:
     """Return what *parse* makes of *text*, which is *what*.
+
+    Where it is *private*, the error does not show it.
 
     Raises:
         JournalError: Nothing, so it is not what was written.
@@ -44,8 +51,9 @@ def parsed(what: str, parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(what, text) from error
+        raise _damaged(what, text, private=private) from error
 
 
-def _damaged(what: str, cell: object) -> JournalError:
-    return JournalError(f"{what} cannot have held {shown(cell)}: {BROKEN}")
+def _damaged(what: str, cell: object, *, private: bool) -> JournalError:
+    held = "what is there" if private else shown(cell)
+    return JournalError(f"{what} cannot have held {held}: {BROKEN}")

@@ -91,10 +91,10 @@ def message_of(row: Sequence[Any]) -> Message:
     """
     what = f"message {row[0]} of the inbox"
     number, run_id, command, task, by, reason, at, data = checked(
-        what, row, int, str, str, MAYBE, MAYBE, MAYBE, str, str
+        what, row, int, str, str, MAYBE, MAYBE, MAYBE, str, str, private=True
     )
     instant = parsed(what, datetime.fromisoformat, at)
-    answer = parsed(what, json.loads, data)
+    answer = parsed(what, json.loads, data, private=True)  # people may have put a secret there
     return Message(str(number), run_id, command, task, by, reason, instant, answer)
 
 

@@ -82,7 +82,9 @@ def _reads_after(journal: Journal) -> None:
 
 
 def _does_not_know(journal: Journal) -> None:
-    """A run that was never appended to has no records and is no run."""
+    """A run that was never appended to has no records and is no run, in an empty journal too."""
+    same(list(journal.read("r")), [])
+    same(list(journal.runs()), [])
     journal.append("r", EVENTS[:1], at=AT)
 
     same(list(journal.read("other")), [])

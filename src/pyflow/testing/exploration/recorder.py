@@ -131,8 +131,7 @@ class Recorder:
 
     def read(self, run_id: str, /, *, after: int = 0) -> Drafts:
         """Return the records, sealed when they are looked at."""
-        del run_id
-        return Drafts(self._chain, after)
+        return Drafts(self._chain if run_id == self.run_id else DraftChain(run_id), after)
 
     def runs(self) -> list[str]:
         """Return the id of the run, once it has begun."""
