@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyflow.testing.errors import counted
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pyflow.testing.faults import Fault, FaultKind
 
 __all__ = ["Counterexample", "Exploration", "Progress"]
+
+REPR_CHARS_MAX = 240
+"""Of a longer repr pytest leaves out the middle."""
+NAME_CHARS_MAX = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,26 @@ class Counterexample:
     violations: tuple[Violation, ...]
     """What was broken."""
 
-    run: Explored = field(repr=False)
+    run: Explored
     """The run, at its end."""
 
-    timeline: tuple[str, ...] = field(repr=False)
+    timeline: tuple[str, ...]
     """What happened, a line each, in order."""
 
-    test: str = field(repr=False)
+    test: str
     """A test to paste: it fails until the workflow is mended."""
+
+    def __repr__(self) -> str:
+        return f"<Counterexample to {self._broken(room=REPR_CHARS_MAX - 20)}>"
+
+    def _broken(self, *, room: int) -> str:
+        """Return the invariant and the script of faults, on one line of up to *room* characters."""
+        others = len(self.violations) - 1
+        more = f" and {others} more" if others else ""
+        script = _short("; ".join(map(str, self.faults)) or "no fault", room // 2)
+        by = f"{more} by [{script}]"
+        invariant = self.violations[0].invariant.removesuffix(".")
+        return f'"{_short(invariant, room - len(by) - 2)}"{by}'
 
     def __str__(self) -> str:
         script = [f"  {n}. {fault}" for n, fault in enumerate(self.faults, start=1)]
@@ -111,7 +127,7 @@ class Exploration:
     elapsed_s: float
     """How long it took, in real seconds."""
 
-    counterexamples: tuple[Counterexample, ...] = field(repr=False)
+    counterexamples: tuple[Counterexample, ...]
     """Runs that broke an invariant, each with as few faults as it takes."""
 
     @property
@@ -135,6 +151,17 @@ class Exploration:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def __repr__(self) -> str:
+        runs = "1 run" if self.runs == 1 else f"{self.runs:,} runs"
+        about = f"<Exploration of {_short(self.workflow, NAME_CHARS_MAX)}: {runs}"
+        if self.counterexample is None:
+            found = "all safe" if self.complete else f"not complete: {self.skipped:,} skipped"
+            return f"{about}, {found}>"
+        if len(self.counterexamples) > 1:
+            about += f", {len(self.counterexamples)} counterexamples"
+        about += ", broken: "
+        return f"{about}{self.counterexample._broken(room=REPR_CHARS_MAX - len(about) - 1)}>"  # noqa: SLF001
 
     def __str__(self) -> str:
         found = "all safe" if self.complete else "not complete"
@@ -160,6 +187,11 @@ class Exploration:
         from pyflow.reports.notebook import exploration_bundle  # noqa: PLC0415 - only notebooks ask for it
 
         return exploration_bundle(self)
+
+
+def _short(text: str, most: int) -> str:
+    """Return *text* if it has up to *most* characters, and else its beginning."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _counts(counts: Mapping[Any, int]) -> str:
