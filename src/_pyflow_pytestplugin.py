@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,20 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from pyflow.testing import Sample, SimulatedEngine, SimulatedNotifier, Simulation, World
+    from pyflow.testing import (
+        Exploration,
+        Sample,
+        SimulatedEngine,
+        SimulatedNotifier,
+        Simulation,
+        World,
+    )
 
 SEED = pytest.StashKey[int]()
 SIMULATED = pytest.StashKey[list[str]]()
+EXPLORED = pytest.StashKey[list[str]]()
+UNDER_WAY: list[pytest.Item] = []
+"""The test that runs now, below those whose session it is a part of."""
 SHOWN_MAX = 3
 DIGITS_MAX = 40
 
@@ -50,17 +61,66 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Know which test is under way."""
+    UNDER_WAY.append(item)
+    try:
+        return (yield)
+    finally:
+        UNDER_WAY.pop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin anew, also where a test is run again."""
+    _explored_by(item).clear()
+
+
+def explored(exploration: Exploration) -> None:
+    """Keep what *exploration* found for the test under way; whoever explored calls this."""
+    if UNDER_WAY and not exploration.ok:
+        told = _explored_by(UNDER_WAY[-1])
+        told.append(str(exploration))
+        del told[:-SHOWN_MAX]
+
+
+def _explored_by(item: pytest.Item) -> list[str]:
+    """Return what was found while *item* was under way, to add to."""
+    return item.stash.setdefault(EXPLORED, [])
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say, under a test that failed, what was simulated and how to do it again."""
+    """Say, under a test that failed, what was explored and simulated, and how to do that again."""
     report = yield
-    simulated = item.stash.get(SIMULATED, None)
-    if simulated is not None and report.failed:
-        seed = item.config.stash[SEED]
-        lines = [*simulated[-SHOWN_MAX:], f"replay: pytest {_place(item)} --pyflow-seed={seed}"]
-        report.sections.append(("pyflow simulation", "\n\n".join(lines)))
+    if report.failed:
+        _add_section(report, "pyflow exploration", [*_handed_in(item), *_explored_by(item)])
+        simulated = item.stash.get(SIMULATED, None)
+        if simulated is not None:
+            seed = item.config.stash[SEED]
+            replay = f"replay: pytest {_place(item)} --pyflow-seed={seed}"
+            _add_section(report, "pyflow simulation", simulated, replay)
     return report
+
+
+def _add_section(report: pytest.TestReport, title: str, told: list[str], *more: str) -> None:
+    """Add a section with the last of what was *told*, which is nearest to the failure."""
+    paragraphs = [*told[-SHOWN_MAX:], *more]
+    if paragraphs:
+        report.sections.append((title, "\n\n".join(paragraphs)))
+
+
+def _handed_in(item: pytest.Item) -> list[str]:
+    """Return what those explorations found that fixtures made before *item* began."""
+    module = sys.modules.get("pyflow.testing.exploration.report")
+    if module is None:
+        return []
+    fixtures: dict[str, Any] = getattr(item, "funcargs", None) or {}
+    found = [one for one in fixtures.values() if isinstance(one, module.Exploration)]
+    told = [str(one) for one in found if not one.ok]
+    return [text for text in told if text not in _explored_by(item)]
 
 
 def _place(item: pytest.Item) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -38,6 +39,40 @@ def test_it(pyflow_simulation):
 """
 """A test that fails, after waits that the seed decides."""
 
+RERUN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, log=False, nextitem=nextitem)
+    item._initrequest()
+"""
+"""A plugin that runs each test once before."""
+
+
+EXPLORED = """
+import pytest
+import pyflow
+from pyflow.testing import Fault, World, explore, replay
+
+def explored(name="bad", *, weight=100):
+    world = World()
+    world.service("shop", version="1.0", instances=2)
+    return explore(maker(world, name, weight), world=world, faults=0)
+
+def maker(world, name="bad", weight=100):
+    def make():
+        workflow = pyflow.Workflow(name)
+
+        @workflow.task
+        async def shift():
+            await world.router.set_weights("shop", {"1.0": 100 - weight, "2.0": weight})
+
+        return workflow
+
+    return make
+"""
+"""Explorations of a workflow that sends traffic where nobody is, unless its *weight* is 0."""
+
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,12 +95,22 @@ def again(pytester: pytest.Pytester, command: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", MODULE, "-Werror", *options)
 
 
-def section(done: pytest.RunResult) -> str:
+def section(done: pytest.RunResult, title: str = "simulation") -> str:
     """Return what the plugin has added to a report, or nothing."""
     found = re.search(
-        r"^-+ pyflow simulation -+\n(.*?)^[=_-]{3}", done.stdout.str(), re.MULTILINE | re.DOTALL
+        rf"^-+ pyflow {title} -+\n(.*?)^[=_-]{{3}}", done.stdout.str(), re.MULTILINE | re.DOTALL
     )
     return found[1].strip() if found else ""
+
+
+def names(done: pytest.RunResult) -> list[str]:
+    """Return which workflows stand in the section on explorations, in order."""
+    return re.findall(r"^explored '(\w+)'", section(done, "exploration"), re.MULTILINE)
+
+
+def explored(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
+    """Run the tests of *code*, which can explore."""
+    return session(pytester, EXPLORED + textwrap.dedent(code), *options)
 
 
 def replay_of(done: pytest.RunResult) -> str:
@@ -334,15 +379,7 @@ class TestReport:
 
     def test_of_a_rerun(self, pytester: pytest.Pytester) -> None:
         """Of a test that is run again, what was simulated this time is shown."""
-        pytester.makeconftest(
-            """
-            from _pytest.runner import runtestprotocol
-
-            def pytest_runtest_protocol(item, nextitem):
-                runtestprotocol(item, log=False, nextitem=nextitem)
-                item._initrequest()
-            """
-        )
+        pytester.makeconftest(RERUN)
         done = session(pytester, SIMULATED)
 
         assert section(done).count("simulated in virtual time") == 1
@@ -374,6 +411,208 @@ class TestReport:
 
         done.assert_outcomes(failed=1)
         assert "pyflow" not in done.stdout.str()
+
+
+class TestReportOfExplorations:
+    @pytest.mark.parametrize("asserted", ["report.ok, report", "report.ok", "report"])
+    def test_of_a_failure(self, asserted: str, pytester: pytest.Pytester) -> None:
+        """Under a test that failed stands what `print(report)` gives, however it was asserted."""
+        done = explored(
+            pytester,
+            f"""
+            def test_it():
+                report = explored()
+                print(report)
+                assert {asserted}
+            """,
+        )
+
+        done.assert_outcomes(failed=1)
+        told = section(done, "exploration")
+        assert done.stdout.str().count(f"{told}\n") == 2
+        assert told.startswith("explored 'bad' under up to 0 faults: 1 counterexample\n")
+        assert "\nas a test\n" in told
+        assert section(done) == ""
+
+    @pytest.mark.parametrize("asserted", ["report.ok, report", "report.ok"])
+    def test_of_the_assertion(self, asserted: str, pytester: pytest.Pytester) -> None:
+        """The line of the assertion says what broke, and by which faults, unshortened."""
+        done = explored(pytester, f"def test_it():\n    report = explored()\n    assert {asserted}")
+
+        done.stdout.fnmatch_lines(
+            '*<Exploration of bad: 1 run, broken: "No traffic reaches a version with nothing '
+            'ready" by [[]no fault[]]>*'
+        )
+
+    def test_of_a_replay(self, pytester: pytest.Pytester) -> None:
+        """A replay that breaks what it broke is shown as an exploration is."""
+        done = explored(
+            pytester,
+            """
+            def test_it():
+                world = World()
+                world.service("shop", version="1.0", instances=2)
+                fault = Fault("shift#1 ends", "applied_then_fails")
+                assert replay(maker(world), world=world, faults=[fault]).ok
+            """,
+        )
+
+        told = section(done, "exploration")
+        assert told.startswith("explored 'bad' under up to 1 fault: 1 counterexample\n")
+        assert "  1. shift#1 ends: applied_then_fails\n" in told
+
+    def test_of_one_that_is_not_complete(self, pytester: pytest.Pytester) -> None:
+        """An exploration that ran out of time is not ok either, and is shown."""
+        done = explored(
+            pytester,
+            """
+            def test_it():
+                world = World()
+                world.service("shop", version="1.0", instances=2)
+                make = maker(world, weight=0)
+                report = explore(make, world=world, faults=3, time_limit=1e-9)
+                assert report.ok, report
+            """,
+        )
+
+        assert ": not complete\n" in section(done, "exploration")
+
+    def test_of_several(self, pytester: pytest.Pytester) -> None:
+        """Of those of a test the ones that are not ok are shown, the last three, in order."""
+        done = explored(
+            pytester,
+            """
+            def test_it():
+                for name in "abcde":
+                    explored(name)
+                    explored("good", weight=0)
+                assert False
+            """,
+        )
+
+        assert names(done) == ["c", "d", "e"]
+
+    def test_of_its_own(self, pytester: pytest.Pytester) -> None:
+        """A failed test shows none of those that other tests have made."""
+        done = explored(
+            pytester,
+            """
+            def test_good():
+                assert not explored("expected").ok
+
+            def test_bad():
+                assert explored("unexpected").ok
+
+            def test_other():
+                assert False
+            """,
+        )
+
+        done.assert_outcomes(passed=1, failed=2)
+        assert names(done) == ["unexpected"]
+        assert "expected'" not in done.stdout.str().replace("unexpected'", "")
+
+    @pytest.mark.parametrize("scope", ["function", "module"])
+    def test_of_a_fixture(self, scope: str, pytester: pytest.Pytester) -> None:
+        """One that a fixture made is shown under each failed test that has it, and once there."""
+        done = explored(
+            pytester,
+            f"""
+            @pytest.fixture(scope="{scope}")
+            def report():
+                return explored("shared")
+
+            def test_it(report):
+                assert report.ok, report
+
+            def test_again(report):
+                assert report.ok, report
+
+            def test_other():
+                assert False
+            """,
+        )
+
+        done.assert_outcomes(failed=3)
+        assert names(done) == ["shared"]
+        assert done.stdout.str().count("explored 'shared'") == 2
+
+    def test_of_a_fixture_that_fails(self, pytester: pytest.Pytester) -> None:
+        """A fixture that asserts it has it shown under the error."""
+        done = explored(
+            pytester,
+            """
+            @pytest.fixture
+            def proven():
+                assert explored("unproven").ok
+
+            def test_it(proven):
+                pass
+            """,
+        )
+
+        done.assert_outcomes(errors=1)
+        assert names(done) == ["unproven"]
+
+    def test_beside_a_simulation(self, pytester: pytest.Pytester) -> None:
+        """Simulations have their section all the same, and the line on how to replay stays last."""
+        done = explored(
+            pytester,
+            """
+            def test_it(pyflow_world, pyflow_simulation):
+                pyflow_world.service("shop", version="1.0", instances=2)
+                make = maker(pyflow_world)
+                report = explore(make, world=pyflow_world, faults=0)
+                pyflow_simulation(make())
+                assert report.ok, report
+            """,
+            "--pyflow-seed=8",
+        )
+
+        assert names(done) == ["bad"]
+        assert section(done).startswith("simulated in virtual time, seed 8: shift\n")
+        assert replay_of(done) == "pytest test_shop.py::test_it --pyflow-seed=8"
+        assert done.stdout.str().index("replay: ") > done.stdout.str().index("as a test")
+
+    def test_of_a_rerun(self, pytester: pytest.Pytester) -> None:
+        """Of a test that is run again, what was explored this time is shown."""
+        pytester.makeconftest(RERUN)
+        done = explored(pytester, "def test_it():\n    assert explored().ok")
+
+        assert names(done) == ["bad"]
+
+    def test_of_a_session_within(self, pytester: pytest.Pytester) -> None:
+        """What the tests of a session within a test explore is theirs, not that test's."""
+        done = explored(
+            pytester,
+            f"""
+            pytest_plugins = ["pytester"]
+
+            def test_it(pytester):
+                explored("before")
+                pytester.makepyfile({EXPLORED + "def test_within(): assert explored('within').ok"!r})
+                pytester.runpytest_inprocess("-p", "{MODULE}").assert_outcomes(failed=1)
+                explored("after")
+                assert False
+            """,
+            "-p",
+            "pytester",
+            "--show-capture=no",
+        )
+
+        assert names(done) == []
+        done = pytester.runpytest_inprocess("-p", MODULE, "-p", "pytester")
+        found = done.stdout.str().rpartition("- pyflow exploration -")[2]
+        assert re.findall(r"^explored '(\w+)'", found, re.MULTILINE) == ["before", "after"]
+
+    @pytest.mark.parametrize("options", [(), ("-v",), ("-rA",)], ids=" ".join)
+    def test_of_a_success(self, options: tuple[str, ...], pytester: pytest.Pytester) -> None:
+        """A test that passes says nothing, whatever it explored."""
+        done = explored(pytester, "def test_it():\n    assert not explored().ok", *options)
+
+        done.assert_outcomes(passed=1)
+        assert "explored '" not in done.stdout.str()
+        assert "pyflow exploration" not in done.stdout.str()
 
 
 class TestImports:

@@ -188,7 +188,7 @@ def explore(
         return explored(options)
 
     with _as_found(world):
-        return aside(work)
+        return _heard(aside(work))
 
 
 def replay(
@@ -234,7 +234,15 @@ def replay(
             laboratory.close()
 
     with _as_found(world):
-        return aside(work)
+        return _heard(aside(work))
+
+
+def _heard(report: Exploration) -> Exploration:
+    """Return *report*, of which pytest hears where it has loaded our plugin."""
+    plugin = sys.modules.get("_pyflow_pytestplugin")
+    if plugin is not None:
+        plugin.explored(report)
+    return report
 
 
 @contextmanager
