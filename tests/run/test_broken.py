@@ -137,3 +137,54 @@ class TestACommandThatFails:
             [error] = ended(engine.run(wf))
 
         assert heard == [error]
+
+
+class TestACallThatIsCancelled:
+    @pytest.mark.parametrize("timeout", [None, "1m"])
+    def test_by_itself(self, engine: pyflow.Engine, timeout: str | None) -> None:
+        """Nobody waits for ever for a function that cancels itself; the run says what happened."""
+
+        async def cancels() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(1)
+
+        made = pyflow.Workflow("made")
+        made.add_task("cancels", cancels, timeout=timeout)
+
+        with engine:
+            (error,) = ended(engine.run(made))
+
+        assert isinstance(error, RunBroken)
+        assert "because cancels was cancelled, and not by pyflow" in str(error)
+
+    def test_by_a_program_that_ends(self, tmp_path: Path) -> None:
+        """One that cancels all of its tasks leaves a durable run as recorded, to be resumed."""
+        calls: list[int] = []
+
+        async def deploy() -> None:
+            calls.append(len(calls))
+            if len(calls) == 1:
+                await asyncio.sleep(60)
+
+        made = pyflow.Workflow("made")
+        made.add_task("deploy", deploy, on_interrupt="rerun")
+        made.add_recovery("deploy", lambda: None)
+
+        async def main() -> str:
+            run = engine.start(made)
+            await asyncio.sleep(1)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            with pytest.raises(RunBroken, match="the run can be resumed"):
+                await run
+            return run.id
+
+        with pyflow.Engine(journal=tmp_path / "j.db", environ={}, source=False) as engine:
+            run_id = run_virtual(main())
+            assert [record.kind for record in engine.trail(run_id)][-1] == "task_started"
+            assert engine.resume(run_id, made).status == "succeeded"
+        assert calls == [0, 1]

@@ -18,6 +18,7 @@ from pyflow.protocols import Lease
 from pyflow.record.codec import Record
 from pyflow.record.events import Event
 from pyflow.record.memory import MemoryJournal
+from pyflow.testing import simulate
 from pyflow.testing.loop import run_virtual
 from support.runs import Journal, kinds, run, statuses, virtual_engine
 
@@ -311,19 +312,27 @@ class TestFailuresOfEveryKind:
         assert did.done == ["a", "b", "undo a"]
         result.audit_trail.verify()
 
+    @pytest.mark.parametrize("timeout", [None, "1m"])
     @pytest.mark.parametrize(
         "error", [KeyboardInterrupt(), SystemExit(3)], ids=lambda e: type(e).__name__
     )
-    def test_on_a_thread_too(self, error: BaseException) -> None:
-        """A plain function may raise anything as well."""
+    def test_on_a_thread_too(self, error: BaseException, timeout: str | None) -> None:
+        """A plain function may raise anything as well, and so may what takes it back and what ends."""
 
         def bad() -> None:
             raise error
 
         workflow = pyflow.Workflow("w")
-        workflow.add_task("bad", bad)
+        workflow.add_task("bad", bad, timeout=timeout)
+        workflow.add_recovery("bad", bad, timeout=timeout)
+        workflow.add_finalizer("end", bad, timeout=timeout)
 
-        assert pyflow.Engine().execute(workflow).status == "rolled_back"
+        for result in (pyflow.Engine(environ={}).execute(workflow), simulate(workflow)):
+            assert result.status == "rollback_failed"
+            assert result.residue == ("bad",)
+            assert result.error is not None
+            assert result.error.type == type(error).__name__
+            assert set(result.finalizer_errors) == {"end"}
 
     def test_with_a_broken_text(self) -> None:
         """An exception whose text cannot be made is recorded all the same, and a long one is cut."""

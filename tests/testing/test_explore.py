@@ -1110,7 +1110,6 @@ class TestNeverEnding:
         assert script(report) == ["deploy#1 config.set#1: lies"]
         assert report.endings == {"running": 1, "succeeded": 1}
 
-    @pytest.mark.leaves("the task does not end when it is cancelled")
     @pytest.mark.parametrize("nap", [0, 60])
     def test_swallows_cancels(self, nap: float, monkeypatch: pytest.MonkeyPatch) -> None:
         """A task that does not end even when it is cancelled is told, and left behind."""
@@ -1150,7 +1149,6 @@ class TestNeverEnding:
         # The other task succeeds after 30 s; then 600 s to clean up, and a minute.
         assert seen["after record 4 (task_succeeded tick)"] == 30 + 600 + 60
 
-    @pytest.mark.leaves("the task does not end when it is cancelled")
     def test_outlives_its_engine(self) -> None:
         """A task that does not end although its engine is dead is told, and left behind."""
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -449,6 +450,22 @@ class TestRunVirtual:
             run_virtual(main())
         assert cleaned == [6.0]
         assert tasks[0].cancelled()
+
+    def test_leftover_that_goes_on(self) -> None:
+        """A task that does not end when it is cancelled is given up, and named."""
+
+        async def beat() -> None:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(10)
+
+        async def main() -> None:
+            tasks.append(asyncio.create_task(beat(), name="heartbeat"))
+
+        tasks: list[asyncio.Task[None]] = []
+
+        with pytest.raises(SimulationError, match="task heartbeat goes on though it was cancelled"):
+            run_virtual(main())
 
     def test_leftover_timer(self) -> None:
         """A timer that was left set is reported, a cancelled one is not."""

@@ -494,8 +494,19 @@ class Driver:
         del self._calls[task]
         if self.over.is_kept:
             self._part()
-        elif self._broken is not None and not self._calls:
-            self._end()
+        elif self._broken is not None:
+            if not self._calls:
+                self._end()
+        elif task.cancelled() and task not in self._acquiring:
+            self.failed(self._cut_off(task.get_name()))
+
+    def _cut_off(self, call: str) -> RunBroken:
+        """Return what is said of a call that somebody has cancelled: a loop that ends, or itself."""
+        return RunBroken(
+            f"run {self.run_id} was stopped, because {call} was cancelled, and not by pyflow: what "
+            "became of it is not known. Nothing further was started; where its journal is on disk "
+            "the run can be resumed. A function that means to fail raises an error"
+        )
 
     def _start_attempt(self, command: on.StartAttempt) -> None:
         name = command.task

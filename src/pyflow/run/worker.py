@@ -22,7 +22,7 @@ from pyflow.run.result import task_error
 from pyflow.tracing import enter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from pyflow.define.environment import Parameters
     from pyflow.define.plan import Callee
@@ -289,15 +289,18 @@ class Worker:
         calling = self._caller.executor.run(run, waits=callee.waits)
         if timeout_s is None:
             return await calling
-        running = asyncio.ensure_future(calling)
+        running = asyncio.ensure_future(_outcome_of(calling))
         scope = asyncio.timeout(timeout_s)
         try:
             async with scope:
-                return await asyncio.shield(running)
+                value, error = await asyncio.shield(running)
         except TimeoutError:
             if scope.expired() and not running.done():
                 raise StillRunning(_took(timeout_s), running) from None
             raise
+        if error is not None:
+            raise error
+        return value
 
     def _arguments(self, callee: Callee, call: Call, state: TaskState | None) -> dict[str, Any]:
         """Return what *callee* asked for.
@@ -372,6 +375,17 @@ class StillRunning(Exception):
         await asyncio.wait([self._running])
         if not self._running.cancelled():
             self._running.exception()
+
+
+async def _outcome_of(calling: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return what came of a call, where an exit counts as a failure like any other.
+
+    A task that ends by one would take the loop down with it.
+    """
+    try:
+        return await calling, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
 
 
 async def _within(timeout_s: float, coroutine: Any, call: Call) -> Any:

@@ -122,22 +122,27 @@ class VirtualLoop(WorkingLoop):
         """Cancel every other task and every timer, and return a line for each.
 
         What can still run at this instant runs first, and does not count as
-        left over if that ends it. The cancelled tasks get the time that their
-        clean-up takes.
+        left over if that ends it. The cancelled tasks get an hour for their
+        clean-up; those that go on all the same are given up, which their
+        lines say.
         """
         await self.wait_idle()
         tasks = sorted(asyncio.all_tasks(self) - {asyncio.current_task()}, key=hash)
         left = [f"task {Waiting(task.get_name(), where_task(task))}" for task in tasks]
         for task in tasks:
             task.cancel()
+        going_on: set[asyncio.Task[Any]] = set()
         if tasks:
-            await asyncio.wait(tasks)
+            going_on = (await asyncio.wait(tasks, timeout=GRACE_S))[1]
             await self.wait_idle()
         timers = sorted(t for t in self._scheduled if not t.cancelled())
         left += [f"timer {timer!r}" for timer in timers]
         for timer in timers:
             timer.cancel()
-        return left
+        return left + [
+            f"task {_given_up(task)} goes on though it was cancelled"
+            for task in sorted(going_on, key=hash)
+        ]
 
     async def rewind(self, start_s: float = 0.0) -> bool:
         """Cancel whatever is left, and begin again at *start_s*, as a new loop would.
@@ -162,10 +167,9 @@ class VirtualLoop(WorkingLoop):
     def abandon(self) -> None:
         """Close the loop over tasks that do not end when they are cancelled."""
         for task in sorted(asyncio.all_tasks(self), key=hash):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
-            coro = cast("Coroutine[Any, Any, Any]", task.get_coro())
-            with suppress(RuntimeError):  # it would not be closed either
-                coro.close()
+            _given_up(task)
+        for timer in self._scheduled:
+            timer.cancel()
         self.close()
 
     def create_task(self, coro: Any, *, name: object = None, **options: Any) -> asyncio.Task[Any]:
@@ -244,6 +248,16 @@ class VirtualLoop(WorkingLoop):
         tasks = sorted(asyncio.all_tasks(self), key=hash)
         waiting = [Waiting(task.get_name(), where_task(task)) for task in tasks]
         return waiting + self._works.waiting()
+
+
+def _given_up(task: asyncio.Task[Any]) -> str:
+    """Have a task that does not end when it is cancelled count as over, and return its name."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
+    coro = cast("Coroutine[Any, Any, Any]", task.get_coro())
+    with suppress(RuntimeError):  # it would not be closed either
+        coro.close()
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented, for loops that have tasks of their own
+    return task.get_name()
 
 
 def run_virtual(
