@@ -331,6 +331,28 @@ class TestBadArguments:
         with pytest.raises(ValueError, match=r"then=returns\(1\)\) would never come.*say times="):
             failing(then=returns(1))
 
+    @pytest.mark.parametrize(
+        ("then", "text"),
+        [
+            (5, "then=5): give a behaviour, such as returns(1)"),
+            (lambda: None, "then=TestBadArguments.<lambda>): give a behaviour"),
+            (hangs, "then=hangs): write hangs() with the parentheses"),
+            (RuntimeError, "then=RuntimeError): write fails(RuntimeError), which raises it"),
+            (OSError("no"), "then=OSError('no')): write fails(OSError('no')), which raises it"),
+        ],
+        ids=["number", "function", "behaviour", "class", "exception"],
+    )
+    def test_then_no_behaviour(self, then: Any, text: str) -> None:
+        """What follows is a behaviour, and anything else is refused when it is given."""
+        for name, make in (
+            ("takes", lambda: takes("5s", then=then)),
+            ("fails", lambda: fails(times=1, then=then)),
+            ("applied_then_fails", lambda: applied_then_fails(times=1, then=then)),
+        ):
+            with pytest.raises(TypeError) as caught:
+                make()
+            assert str(caught.value).startswith(f"{name}({text}")
+
     @pytest.mark.parametrize("span", ["soon", -1, math.inf, math.nan, None, True], ids=repr)
     def test_spans(self, span: Any) -> None:
         """A span that is none is refused, and what it was for is named."""

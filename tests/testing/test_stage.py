@@ -19,12 +19,15 @@ from pyflow.testing import (
     SimulationError,
     applied_then_fails,
     fails,
+    flaps,
     hangs,
     lies,
+    missing,
     nan,
     original,
     returns,
     simulate,
+    stale,
     takes,
 )
 from pyflow.testing.faults import NO_FAULTS
@@ -182,15 +185,6 @@ class TestBehaviours:
 
         assert simulate(rollout(did), fakes={"deploy": lies()}).status == "succeeded"
         assert "deploy" not in did.done
-
-    def test_twist_without_an_answer(self) -> None:
-        """A twist is about answers of the world; a task that has one does nothing."""
-        did = Journal()
-
-        result = simulate(rollout(did), fakes={"build": nan()})
-
-        assert result.tasks["build"].output is None
-        assert "build" not in did.done
 
     @pytest.mark.parametrize("asynchronous", [False, True], ids=["plain", "async"])
     def test_takes(self, asynchronous: bool) -> None:
@@ -530,11 +524,52 @@ class TestUnfitFakes:
     @pytest.mark.parametrize("fake", [7, None, "shop:2", {"image": 1}], ids=repr)
     def test_no_function(self, fake: Any) -> None:
         """What is neither a behaviour nor a function is refused, with what to write instead."""
-        with pytest.raises(
-            SimulationError,
-            match=r"fakes\['build'\] is .*; give returns\(\.\.\.\).*cannot be called",
-        ):
+        with pytest.raises(SimulationError) as caught:
             simulate(rollout(), fakes={"build": fake})
+
+        assert str(caught.value) == (
+            f"fakes['build'] is {fake!r}; give a behaviour, such as returns(...), fails(...), "
+            "takes(...) or hangs(), or a function"
+        )
+
+    @pytest.mark.parametrize(
+        ("fake", "text"),
+        [
+            (hangs, "is the function hangs; write hangs() with the parentheses"),
+            (fails, "is the function fails; write fails() with the parentheses"),
+            (takes, "is the function takes; write takes(...)"),
+            (RuntimeError, "is <class 'RuntimeError'>; write fails(RuntimeError), which raises it"),
+            (OSError("no"), "is OSError('no'); write fails(OSError('no')), which raises it"),
+        ],
+        ids=["hangs", "fails", "takes", "class", "exception"],
+    )
+    def test_nearly_a_behaviour(self, fake: Any, text: str) -> None:
+        """What was meant for a behaviour is refused, with the behaviour that was meant."""
+        with pytest.raises(SimulationError) as caught:
+            simulate(rollout(), fakes={"build": fake})
+
+        assert str(caught.value) == f"fakes['build'] {text}"
+
+    @pytest.mark.parametrize(
+        "fake",
+        [
+            *(nan(), stale(), stale("1m"), missing(), flaps()),
+            *(takes("1m", then=nan()), fails(times=1, then=takes("1m", then=flaps()))),
+        ],
+        ids=repr,
+    )
+    def test_of_ports(self, fake: Any) -> None:
+        """What only a port of the world can answer is refused, also where it comes later."""
+        did = Journal()
+
+        with pytest.raises(SimulationError) as caught:
+            simulate(rollout(did), fakes={"build": fake})
+
+        assert str(caught.value).startswith(
+            f"fakes['build'] is {fake!r}, which is about what a port"
+        )
+        assert str(caught.value).endswith(f'world.metrics.on("query", {fake!r})')
+        assert did.done == []
 
     def test_coroutine(self) -> None:
         """A coroutine is refused and closed: it was called where it should be handed over."""

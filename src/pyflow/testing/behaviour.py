@@ -16,10 +16,12 @@ import copy
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pyflow.errors import shown
 from pyflow.spans import Span, seconds
+from pyflow.testing.where import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,7 @@ __all__ = [
     "missing",
     "nan",
     "original",
+    "remedy",
     "returns",
     "stale",
     "takes",
@@ -78,6 +81,9 @@ class Behaviour:
     acts: Callable[[int], Act | None]
     """What the call of a number, from 1, comes to; None for what would have been done anyway."""
 
+    twists: bool = False
+    """Whether what it says of some call is about an answer of a `World`, and of nothing else."""
+
     def __repr__(self) -> str:
         return self.text
 
@@ -115,6 +121,7 @@ def takes(span: Span, *, then: Behaviour | None = None) -> Behaviour:
             part of the world does its work.
     """
     delay_s = seconds(span, what="takes", zero=True)
+    _check_then("takes", then)
 
     def act(number: int) -> Act:
         rest = (then.act(number) if then is not None else None) or Act()
@@ -122,7 +129,7 @@ def takes(span: Span, *, then: Behaviour | None = None) -> Behaviour:
             delay_s + rest.delay_s, rest.does, rest.value, rest.error, rest.twist, rest.age_s
         )
 
-    return Behaviour(_text("takes", repr(span), then=then), act)
+    return Behaviour(_text("takes", repr(span), then=then), act, _twists(then))
 
 
 def fails(
@@ -156,22 +163,24 @@ def stale(age: Span | None = None) -> Behaviour:
     """Answer with what was true *age* ago, or before the last change."""
     age_s = seconds(age, what="stale") if age is not None else 0.0
     text = f"stale({age!r})" if age is not None else "stale()"
-    return Behaviour(text, lambda _: Act(twist="stale", age_s=age_s))
+    return Behaviour(text, lambda _: Act(twist="stale", age_s=age_s), twists=True)
 
 
 def missing() -> Behaviour:
     """Answer with nothing: no samples, or a reading that is `unknown`."""
-    return Behaviour("missing()", lambda _: Act(twist="missing"))
+    return Behaviour("missing()", lambda _: Act(twist="missing"), twists=True)
 
 
 def nan() -> Behaviour:
     """Answer with samples that are not numbers."""
-    return Behaviour("nan()", lambda _: Act(twist="nan"))
+    return Behaviour("nan()", lambda _: Act(twist="nan"), twists=True)
 
 
 def flaps() -> Behaviour:
     """Answer with the opposite of the truth in every second call."""
-    return Behaviour("flaps()", lambda number: Act(twist="flipped") if number % 2 else Act())
+    return Behaviour(
+        "flaps()", lambda number: Act(twist="flipped") if number % 2 else Act(), twists=True
+    )
 
 
 def _failing(
@@ -189,6 +198,7 @@ def _failing(
         raise ValueError(
             f"{name}(times={shown(times)}): give a whole number from 1, or leave it out"
         )
+    _check_then(name, then)
     if then is not None and times is None:
         raise ValueError(f"{name}(then={then!r}) would never come to it; say times= too")
 
@@ -198,7 +208,32 @@ def _failing(
         return then.act(number - times) if then is not None else None
 
     kind = error.__name__ if isinstance(error, type) else repr(error)
-    return Behaviour(_text(name, kind, times=times, then=then), act)
+    return Behaviour(_text(name, kind, times=times, then=then), act, _twists(then))
+
+
+def remedy(given: object) -> str | None:
+    """Return what to write for *given*, where that is clear, and it stands in a behaviour's place."""
+    if any(given is one for one in (returns, takes)):
+        return f"write {name_of(given)}(...)"
+    bare = (original, lies, hangs, fails, applied_then_fails, stale, missing, nan, flaps)
+    if any(given is one for one in bare):
+        return f"write {name_of(given)}() with the parentheses"
+    if _is_error(given):
+        what = given.__name__ if isinstance(given, type) else shown(given)
+        return f"write fails({what}), which raises it"
+    return None
+
+
+def _check_then(name: str, then: object) -> None:
+    if then is not None and not isinstance(then, Behaviour):
+        what = name_of(then) if isinstance(then, (type, FunctionType)) else shown(then)
+        raise TypeError(
+            f"{name}(then={what}): {remedy(then) or 'give a behaviour, such as returns(1)'}"
+        )
+
+
+def _twists(then: Behaviour | None) -> bool:
+    return then is not None and then.twists
 
 
 def _is_error(error: object) -> bool:

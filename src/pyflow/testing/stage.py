@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pyflow.define.problems import MissingInput
@@ -24,9 +25,10 @@ from pyflow.define.wiring import (
 from pyflow.errors import nearest, shown
 from pyflow.polling import LOOK
 from pyflow.run.calls import make_context, not_awaitable
-from pyflow.testing.behaviour import Act, Behaviour
+from pyflow.testing.behaviour import Act, Behaviour, remedy
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.faults import NO_FAULTS, FaultKind, Faults, act_of
+from pyflow.testing.where import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -171,12 +173,16 @@ class Stage:
         known = tuple(_names(plan))
         for name in self._fakes:
             if name not in known:
-                near = nearest(name, known)
+                near = nearest(str(name), known)
                 hint = f"; did you mean {near!r}?" if near is not None else "."
                 raise SimulationError(
                     f"fakes= has {name!r}, and the workflow has no such function{hint} "
                     f"It has: {', '.join(known)}"
                 )
+        for name, fake in self._fakes.items():
+            reason = _unfit(fake)
+            if reason is not None:
+                raise SimulationError(f"fakes[{name!r}] {reason}")
 
     def _wired(self, plan: Plan) -> Iterator[tuple[str, Callee]]:
         """Yield every fake that is a function, wired as the one that it stands for."""
@@ -363,15 +369,33 @@ def _roles(plan: Plan) -> Iterator[tuple[str, str, Node | None]]:
         yield "finalizer", finalizer.name, None
 
 
+def _unfit(fake: Any) -> str | None:
+    """Return why *fake* cannot stand for any function, or None."""
+    if isinstance(fake, Behaviour):
+        return _unanswered(fake) if fake.twists else None
+    how = remedy(fake)
+    if how is not None:
+        what = f"the function {name_of(fake)}" if inspect.isfunction(fake) else shown(fake)
+        return f"is {what}; {how}"
+    if callable(fake) or inspect.iscoroutine(fake):
+        return unusable(fake)
+    return (
+        f"is {shown(fake)}; give a behaviour, such as returns(...), fails(...), takes(...) or "
+        "hangs(), or a function"
+    )
+
+
+def _unanswered(fake: Behaviour) -> str:
+    return (
+        f"is {fake!r}, which is about what a port of a World answers, and says nothing of a function; "
+        f"give returns(...) with what it returns, or ask it of a port: "
+        f'world.metrics.on("query", {fake!r})'
+    )
+
+
 def _wired(plan: Plan, role: str, name: str, fake: Any, node: Node | None) -> Callee:
     """Return the function *fake*, wired to what the function that it stands for may ask for."""
     what = NAMES[role].format(name)
-    reason = unusable(fake)
-    if reason is not None:
-        raise SimulationError(
-            f"fakes[{what!r}] is {shown(fake)}; give returns(...), fails(...), takes(...), hangs() "
-            f"or a function: {reason}"
-        )
     try:
         signatures = {id(fake): read_signature(fake)}
     except (ValueError, TypeError):
