@@ -155,7 +155,6 @@ class TestFaults:
         [
             ("deploy#1 begins", "stale", "fails, hangs"),
             ("deploy#1 begins", "applied_then_fails", "fails, hangs"),
-            ("deploy#1 begins", "crash", "fails, hangs"),
             ("deploy#1 ends", "fails", "applied_then_fails"),
             ("when= of last#1 begins", "hangs", "fails"),
         ],

@@ -186,7 +186,7 @@ class TestRefusals:
     def test_no_kind(self) -> None:
         """A kind that does not exist cannot happen anywhere."""
         assert self.refused(Fault("deploy#1 begins", cast("Any", "fials"))).startswith(
-            "'fials' cannot happen at 'deploy#1 begins'"
+            "'fials' is no kind of fault; did you mean 'fails'?"
         )
 
     @pytest.mark.parametrize(

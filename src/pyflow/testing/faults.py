@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "NO_FAULTS",
+    "OF_THE_RUN",
     "Fault",
     "FaultKind",
     "Faults",
@@ -57,6 +58,9 @@ and, where something can be passed over, `skip` of the present step or `promote`
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 """Every kind of fault."""
+
+OF_THE_RUN: tuple[FaultKind, ...] = ("crash", "cancel", "pause", "roll_back", "skip", "promote")
+"""Those that happen to a whole run: the engine's crash, and what an operator does."""
 
 
 class SimulatedFault(ConnectionError):

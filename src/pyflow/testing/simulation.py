@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from pyflow.define.plan import Plan
 from pyflow.define.workflow import Workflow
@@ -18,13 +19,22 @@ from pyflow.run.engine import Engine
 from pyflow.run.origins import Origins
 from pyflow.run.result import Result
 from pyflow.run.state import RunState, no_task
+from pyflow.testing.arguments import (
+    AS_FAKES,
+    check_operator,
+    check_script,
+    check_seed,
+    check_world,
+    mapping,
+)
 from pyflow.testing.clock import VirtualClock, running_loop
 from pyflow.testing.drafts import DraftJournal
 from pyflow.testing.errors import SimulationError
-from pyflow.testing.faults import NO_FAULTS, Fault, ScriptedFaults
+from pyflow.testing.faults import NO_FAULTS, OF_THE_RUN, Fault, ScriptedFaults
 from pyflow.testing.loop import VirtualLoop
 from pyflow.testing.stage import Fake, Stage
 from pyflow.testing.strands import SimulatedExecutor
+from pyflow.testing.where import name_of
 from pyflow.version import __version__
 
 if TYPE_CHECKING:
@@ -145,6 +155,7 @@ class SimulatedEngine(Engine):
         stage: Stage | None = None,
     ) -> None:
         """Make an engine that calls functions on *stage*; for the other arguments see `pyflow.Engine`."""
+        check_seed(seed)
         if executor is None:
             executor = stage.executor if stage is not None else SimulatedExecutor()
         super().__init__(
@@ -246,8 +257,12 @@ def simulate(
         SimulationDeadlock: Everything waits, and nothing will ever happen;
             it lists who waits for what.
     """
-    script = ScriptedFaults(faults)
-    stage = Stage(SimulatedExecutor(), fakes=fakes, faults=script if script.faults else NO_FAULTS)
+    script, given = ScriptedFaults(_script(faults)), mapping("fakes", fakes, example=AS_FAKES)
+    if world is not None:
+        check_world(world)
+    if operator is not None:
+        check_operator(operator)
+    stage = Stage(SimulatedExecutor(), fakes=given, faults=script if script.faults else NO_FAULTS)
     engine = SimulatedEngine(
         stage=stage,
         locks=world.locks if world is not None else None,
@@ -298,10 +313,20 @@ def inside(world: World | None, faults: Faults) -> Generator[None]:
 
 
 async def attend(run: Run, operator: Operator | None) -> Result:
-    """Wait until *run* has ended, or is held, and the operator is done with it."""
+    """Wait until *run* has ended, or is held, and the operator is done with it.
+
+    Raises:
+        SimulationError: The operator returned nothing to await.
+    """
     if operator is None:
         return await run
-    watching = asyncio.ensure_future(operator(run))
+    asked = cast("object", operator(run))
+    if not inspect.isawaitable(asked):
+        raise SimulationError(
+            f"operator= has to be awaited, and {name_of(operator)} returned {shown(asked)}; "
+            "write it with async def"
+        )
+    watching = asyncio.ensure_future(asked)
     await run
     await watching
     return await run
@@ -367,6 +392,19 @@ def aside(work: Callable[[], T]) -> T:
 def _status(state: RunState, task: str) -> str | None:
     found = state.tasks.get(task)
     return found.status if found is not None else None
+
+
+def _script(faults: object) -> tuple[Fault, ...]:
+    """Return *faults*, which have to be such as a simulation can make."""
+    script = check_script(faults)
+    for fault in script:
+        if fault.kind in OF_THE_RUN:
+            raise SimulationError(
+                f"simulate() cannot make {fault.kind!r} happen at {fault.point!r}: a crash, and what "
+                f"an operator does ({', '.join(OF_THE_RUN[1:])}), happen in explore() and replay() "
+                "alone; call replay() with these faults"
+            )
+    return script
 
 
 def _plan_of(workflow: object) -> Plan:

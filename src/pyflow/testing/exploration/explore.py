@@ -8,11 +8,24 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from pyflow.define.wiring import is_async
 from pyflow.define.workflow import Workflow
-from pyflow.errors import nearest, shown
+from pyflow.errors import shown
 from pyflow.spans import Span, seconds
+from pyflow.testing.arguments import (
+    AS_FAKES,
+    AS_PARAMS,
+    call_problem,
+    check_invariant,
+    check_kinds,
+    check_script,
+    check_seed,
+    check_world,
+    mapping,
+    several,
+)
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.laboratory import Laboratory
@@ -25,6 +38,7 @@ from pyflow.testing.exploration.template import Template, unequal
 from pyflow.testing.exploration.trial import Options, Trial
 from pyflow.testing.faults import KINDS, Fault, FaultKind
 from pyflow.testing.simulation import aside
+from pyflow.testing.where import name_of
 from pyflow.testing.world import World
 
 if TYPE_CHECKING:
@@ -138,14 +152,15 @@ def explore(
         SimulationError: An argument makes no sense, the workflow asks for what
             a simulation cannot give, or equal runs differ.
     """
-    _check_world(world)
+    made_by = _as_factory(factory)
+    check_world(world)
     if type(faults) is not int or not 0 <= faults <= FAULTS_MAX:
         raise SimulationError(f"faults={shown(faults)}: give a whole number from 0 to {FAULTS_MAX}")
     if type(processes) is not int or not 1 <= processes <= PROCESSES_MAX:
         raise SimulationError(
             f"processes={shown(processes)}: give a whole number from 1 to {PROCESSES_MAX}"
         )
-    chosen = _kinds(kinds)
+    chosen = frozenset(check_kinds(kinds))
     limit_s = seconds(time_limit, what="time_limit") if time_limit is not None else None
     options = _options(
         invariants,
@@ -158,7 +173,7 @@ def explore(
         drain_timeout=drain_timeout,
     )
 
-    made_by, began = _as_factory(factory), _stopwatch_s()
+    began = _stopwatch_s()
     most = COUNTEREXAMPLES_MAX if find_all else 1
 
     def explored(options: Options) -> Exploration:
@@ -211,8 +226,9 @@ def replay(
         SimulationError: The run never gets to the point of one of them, or it
             cannot happen there.
     """
-    _check_world(world)
-    script = _script(faults)
+    made_by = _as_factory(factory)
+    check_world(world)
+    script = check_script(faults)
     options = _options(
         invariants,
         fakes=fakes,
@@ -225,7 +241,7 @@ def replay(
     )
 
     def work() -> Exploration:
-        laboratory = Laboratory(Template(_as_factory(factory)), world, options)
+        laboratory = Laboratory(Template(made_by), world, options)
         search = Search(laboratory.run, faults=len(script), kinds=frozenset(KINDS), prune=False)
         tour = _Tour(factory, laboratory, search, None, began=_stopwatch_s())
         try:
@@ -419,13 +435,13 @@ def _options(
     max_parallel: int,
     drain_timeout: Span,
 ) -> Options:
-    given = _several("invariants", invariants)
+    check_seed(seed)
+    given = several("invariants", invariants)
     for invariant in given:
-        if not callable(invariant):
-            raise SimulationError(f"{shown(invariant)} is no invariant; give a function")
+        check_invariant(invariant)
     return Options(
-        fakes=dict(fakes or {}),
-        params=dict(params or {}),
+        fakes=mapping("fakes", fakes, example=AS_FAKES),
+        params=mapping("params", params, example=AS_PARAMS),
         environment=environment,
         seed=seed,
         within_s=seconds(within, what="within"),
@@ -436,46 +452,19 @@ def _options(
     )
 
 
-def _kinds(kinds: Iterable[FaultKind]) -> frozenset[FaultKind]:
-    given = _several("kinds", kinds)
-    for kind in given:
-        if kind not in KINDS:
-            near = nearest(str(kind), KINDS)
-            hint = f"; did you mean {near!r}?" if near is not None else "."
-            raise SimulationError(
-                f"{shown(kind)} is no kind of fault{hint} There are: {', '.join(KINDS)}"
-            )
-    return frozenset(given)
-
-
-def _script(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    given = _several("faults", faults)
-    points: set[str] = set()
-    for fault in given:
-        if not isinstance(fault, Fault):
-            raise SimulationError(f"{shown(fault)} is no fault; give Fault(point, kind)")
-        if fault.point in points:
-            raise SimulationError(f"two faults cannot happen at one point, {fault.point!r}")
-        points.add(fault.point)
-    return given
-
-
-def _several(what: str, values: Any) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise SimulationError(f"{what}={shown(values)}: give a list of them")
-    return tuple(cast("Iterable[Any]", values))
-
-
-def _check_world(world: object) -> None:
-    if not isinstance(world, World):
-        raise SimulationError(f"world={shown(world)}: give a World")
-
-
 def _as_factory(factory: Factory | Workflow) -> Factory:
     if isinstance(factory, Workflow):
         return lambda: factory
     if not callable(factory):
         raise SimulationError(f"{shown(factory)} is no workflow, nor a function that returns one")
+    name = name_of(factory)
+    if is_async(factory):
+        raise SimulationError(f"the factory {name} is async; make it a plain function")
+    reason = call_problem(factory, 0)
+    if reason is not None:
+        raise SimulationError(
+            f"the factory {name} {reason}; write lambda: {name}(...) with what it is to be given"
+        )
     return factory
 
 
