@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import itertools
 import math
 import random
@@ -13,7 +14,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -428,6 +429,35 @@ class TestRunVirtual:
 
         with pytest.raises(SimulationError, match="inside a running loop"):
             asyncio.run(main())
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"start_s": "1h"}, "start_s='1h': give a finite number of seconds, such as 3600"),
+            ({"start_s": math.nan}, "start_s=nan: give a finite number"),
+            ({"start_s": math.inf}, "start_s=inf: give a finite number"),
+            ({"start_s": None}, "start_s=None: give a finite number"),
+            ({"stall_s": "5s"}, "stall_s='5s': give a number of seconds, more than 0"),
+            ({"stall_s": 0}, "stall_s=0: give a number of seconds, more than 0"),
+            ({"stall_s": math.nan}, "stall_s=nan: give a number"),
+        ],
+        ids=repr,
+    )
+    def test_times(self, options: dict[str, Any], text: str) -> None:
+        """A time that is none is refused, and leaves nothing unawaited."""
+        coro = asyncio.sleep(1)
+
+        with pytest.raises(SimulationError) as caught:
+            run_virtual(coro, **options)
+
+        assert str(caught.value).startswith(f"run_virtual(): {text}")
+        assert inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED
+
+    @pytest.mark.parametrize("thing", [asyncio.sleep, None, 7], ids=repr)
+    def test_no_coroutine(self, thing: Any) -> None:
+        """What is no coroutine is refused, such as a function that was not called."""
+        with pytest.raises(SimulationError, match=r"give a coroutine, .*: run_virtual\(main\(\)\)"):
+            run_virtual(thing)
 
     def test_leftover_task(self) -> None:
         """A task that was left waiting is named, after it was cancelled and has cleaned up."""

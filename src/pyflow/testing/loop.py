@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from pyflow.errors import shown
 from pyflow.testing.clock import VirtualClock, running_loop
 from pyflow.testing.errors import (
     SimulationDeadlock,
@@ -33,7 +35,7 @@ from pyflow.testing.turns import drop_cancelled, run_ready, take_due
 from pyflow.testing.where import where_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
 __all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
 
@@ -281,14 +283,18 @@ def run_virtual(
     Raises:
         SimulationDeadlock: Every task waits, for ever.
         SimulationStalled: Real work did not come back.
-        SimulationError: *coro* returned and left tasks or timers behind.
+        SimulationError: *coro* returned and left tasks or timers behind, or
+            an argument makes no sense; *coro* is closed then.
     """
-    if running_loop() is not None:
-        coro.close()
+    if not isinstance(cast("object", coro), Coroutine):
         raise SimulationError(
-            "run_virtual() was called inside a running loop; call it from plain code, or from "
-            "a thread of its own with asyncio.to_thread(run_virtual, ...)"
+            f"run_virtual({shown(coro)}): give a coroutine, which is what an async function "
+            "returns: run_virtual(main())"
         )
+    problem = _problem(start_s, stall_s)
+    if problem is not None:
+        coro.close()
+        raise SimulationError(f"run_virtual(): {problem}")
     loop = VirtualLoop(start_s=start_s, stall_s=stall_s)
     with asyncio.Runner(debug=debug, loop_factory=lambda: loop) as runner:
         result = runner.run(coro)
@@ -299,3 +305,21 @@ def run_virtual(
             "Await or cancel every task, and cancel every timer, before returning."
         )
     return result
+
+
+def _problem(start_s: float, stall_s: float) -> str | None:
+    """Return why nothing can be run at once, on a loop of its own that is made so, or None."""
+    if running_loop() is not None:
+        return (
+            "it was called inside a running loop; call it from plain code, or from a thread of "
+            "its own with asyncio.to_thread(run_virtual, ...)"
+        )
+    if not _is_number(start_s) or not math.isfinite(start_s):
+        return f"start_s={shown(start_s)}: give a finite number of seconds, such as 3600"
+    if not _is_number(stall_s) or not stall_s > 0:
+        return f"stall_s={shown(stall_s)}: give a number of seconds, more than 0"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
