@@ -1062,7 +1062,8 @@ class TestNeverEnding:
 
         assert broken(report) == [ENDS]
         assert said(report).startswith(
-            "it is still running after 7200 s of virtual time; these wait:\n    bake: "
+            "it is still running after 7200 s of virtual time; bake#1 is under way and has no "
+            "timeout=; these wait:\n    bake: "
         )
         assert "Trial.main" not in said(report)
         assert explore(workflow, world=world, faults=0, within="4h").ok

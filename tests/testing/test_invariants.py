@@ -84,7 +84,8 @@ class TestEnds:
 
         assert broken(report) == [name_of(ends)]
         assert said(report).startswith(
-            "it is still running after 604800 s of virtual time; these wait:\n    deploy: "
+            "it is still running after 604800 s of virtual time; deploy#1 is under way and has no "
+            "timeout=; these wait:\n    deploy: "
         )
         assert explore(lambda: switch(world), world=world).ok
 
@@ -102,7 +103,42 @@ class TestEnds:
 
         assert broken(report) == [name_of(ends)]
         assert faults(report)[-1] == "undo of deploy#1 begins: hangs"
-        assert "it is still rolling_back after" in said(report)
+        assert said(report).startswith("it is still rolling_back after")
+        assert "; undo of deploy#1 is under way and has no timeout=; these wait:" in said(report)
+
+    def test_waits_for_longer(self) -> None:
+        """Of what has a timeout, only that it is under way is said."""
+        world = World()
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_map("deploy", lambda item: None, over=["eu"], timeout="2h")
+            return workflow
+
+        report = explore(make, world=world, kinds=["hangs"], within="1h")
+
+        assert said(report).startswith(
+            "it is still running after 3600 s of virtual time; deploy[eu]#1 is under way; these wait:"
+        )
+
+    @pytest.mark.parametrize("role", ["finalizer report", "when= of deploy"])
+    def test_others_wait_for_ever(self, role: str) -> None:
+        """A finalizer without a timeout is named so; a condition, which can have none, is named."""
+
+        async def ask() -> bool:
+            await asyncio.Event().wait()
+            return True
+
+        def make() -> Workflow:
+            workflow = Workflow("w")
+            workflow.add_task("deploy", lambda: None, when=ask if "when" in role else None)
+            workflow.add_finalizer("report", (lambda: None) if "when" in role else ask)
+            return workflow
+
+        report = explore(make, world=World(), faults=0)
+
+        bound = "" if "when" in role else " and has no timeout="
+        assert f"; {role}#1 is under way{bound}; these wait:" in said(report)
 
     def test_engine_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A run that the engine gave up has not ended, whatever it was doing."""

@@ -37,7 +37,31 @@ def ends(run: Explored) -> str | None:
     if run.status in RUN_ENDS or run.status in ("held", "crashed"):
         return None
     waits = "".join(f"\n    {one}" for one in run.waiting)
-    return f"it is still {run.status} after {run.elapsed_s:g} s of virtual time; these wait:{waits}"
+    return (
+        f"it is still {run.status} after {run.elapsed_s:g} s of virtual time; "
+        f"{_under_way(run)}these wait:{waits}"
+    )
+
+
+def _under_way(run: Explored) -> str:
+    """Return which calls have not come back, and which of them nothing would end."""
+    last = {call.name: call for call in run.calls}
+    said = [
+        f"{call.label} is under way{'' if _is_bound(run, call) else ' and has no timeout='}; "
+        for call in last.values()
+        if call.outcome == "under way"
+    ]
+    return "".join(said)
+
+
+def _is_bound(run: Explored, call: StagedCall) -> bool:
+    """Return whether *call* has a timeout, or is such that it cannot be given one."""
+    if call.role == "finalizer":
+        return all(one.timeout_s for one, _ in run.plan.finalizers if one.name == call.task)
+    task = run.state.tasks[call.task].node.task
+    if call.role == "undo":
+        return task.undo is None or task.undo.timeout_s is not None
+    return call.role not in ("task", "interrupt") or task.timeout_s is not None
 
 
 def rolled_back_is_as_before(run: Explored) -> str | None:
