@@ -245,7 +245,7 @@ class TestCheckJournal:
     )
     def test_catches(self, broken: Callable[[], Journal], rule: str) -> None:
         """A journal that breaks a rule is caught, and the rule is named."""
-        with pytest.raises(AssertionError, match="broken rules") as caught:
+        with pytest.raises(AssertionError, match="broken rule") as caught:
             check_journal(broken)
 
         assert rule in str(caught.value)

@@ -278,7 +278,7 @@ class TestCheckLockManager:
     )
     def test_catches(self, broken: Callable[[], LockManager], rule: str) -> None:
         """A manager that breaks a rule is caught, and the rule is named."""
-        with pytest.raises(AssertionError, match="broken rules") as caught:
+        with pytest.raises(AssertionError, match="broken rule") as caught:
             run_virtual(check_lock_manager(broken))
 
         assert rule in str(caught.value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pyflow.errors import DefinitionError
 from pyflow.protocols import Router
 from pyflow.testing.contracts import check_router
 from pyflow.testing.contracts import router as suite
@@ -167,7 +168,7 @@ READ_BACK = [
     "do not sum to 100 are refused",
     "A negative weight",
     "NaN",
-    "handed in",
+    "handed in may be changed",
     "the caller's own",
 ]
 
@@ -182,7 +183,7 @@ BROKEN: list[Broken] = [
     (Applies, ["do not sum to 100 are refused"]),
     (Signed, ["A negative weight"]),
     (Trusts, ["NaN"]),
-    (Borrows, ["handed in"]),
+    (Borrows, ["handed in may be changed"]),
     (Lends, ["the caller's own"]),
     (Windows, ["the caller's own"]),
 ]
@@ -190,6 +191,50 @@ BROKEN: list[Broken] = [
 
 def check(make: Any) -> None:
     run_virtual(check_router(make, service="shop", versions=("v1", "v2")))
+
+
+def complaint(**options: Any) -> str:
+    """Return what the suite says of the arguments that it is given."""
+    given: dict[str, Any] = {
+        "make": Switch,
+        "service": "shop",
+        "versions": ("v1", "v2"),
+        **options,
+    }
+    with pytest.raises(DefinitionError) as caught:
+        run_virtual(check_router(given.pop("make"), **given))
+    return str(caught.value)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        "versions", [("1.0",), "12", ("1", "2", "3"), ("1", "1"), None], ids=repr
+    )
+    def test_versions(self, versions: Any) -> None:
+        """There are two versions to shift traffic between, and they differ."""
+        assert complaint(versions=versions) == (
+            f'versions=: {versions!r} is not two versions; give two, as in ("1.0", "2.0")'
+        )
+
+    def test_names(self) -> None:
+        """The service and the versions have names."""
+        assert complaint(service="") == "service=: '' is no name; give text"
+        assert complaint(versions=("1.0", 2)) == "versions=: 2 is no name; give text"
+
+    @pytest.mark.parametrize(
+        "splits",
+        [(), (0,), (100, 0), (5, 100), (0, 50), (0, 50, 50, 100), "0", 7, (0, "5", 100)],
+        ids=repr,
+    )
+    def test_splits(self, splits: Any) -> None:
+        """Splits rise from 0 to 100."""
+        assert complaint(splits=splits) == (
+            f"splits=: {splits!r} does not rise from 0 to 100; give percents, as in (0, 100)"
+        )
+
+    def test_settle(self) -> None:
+        """A span that is none is refused by its name."""
+        assert complaint(settle="soon").startswith("settle=: ")
 
 
 class TestCheckRouter:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from pyflow.errors import DefinitionError
 from pyflow.testing import contracts
 from pyflow.testing.contracts.rules import check_async_rules, check_rules, expect_refusal, settled
 from pyflow.testing.loop import run_virtual
@@ -57,6 +58,11 @@ class TestCheckRules:
             "     found []",
         ]
 
+    def test_one(self) -> None:
+        """One broken rule is one rule."""
+        with pytest.raises(AssertionError, match=r"^1 broken rule:\n  1"):
+            check_rules([is_empty, fails], list[int])
+
     def test_making(self) -> None:
         """What cannot even be made breaks every rule."""
 
@@ -91,6 +97,59 @@ class TestCheckAsyncRules:
             return suite.cancelled()
 
         assert run_virtual(main())
+
+
+async def make_later() -> list[int]:
+    raise AssertionError("nobody awaits it")
+
+
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "thing": ([1], "make: is [1], which cannot be called; pass a function"),
+    "async": (make_later, "make: returns a coroutine, which nobody awaits; make it a plain func"),
+    "coroutine": (lambda: make_later(), "make: returns a coroutine, which nobody awaits; make it"),
+    "argument": (lambda root: [root], "make: cannot be called without arguments: "),
+}
+
+
+class TestMake:
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    def test_is_the_callers(self, mistake: str) -> None:
+        """What cannot make a thing is the caller's mistake, and breaks no rule."""
+        make, text = MISTAKES[mistake]
+
+        for check in (
+            lambda: check_rules([is_empty, fails], make),
+            lambda: run_virtual(check_async_rules([ends, ends], make)),
+            lambda: run_virtual(contracts.check_executor(make)),
+            lambda: contracts.check_clock(make),
+        ):
+            with pytest.raises(DefinitionError) as caught:
+                check()
+            assert str(caught.value).startswith(text)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("check", "options", "text"),
+        [
+            ("platform", {"most": 0}, "most=: 0 instances; give a whole number from 1"),
+            ("platform", {"most": 2.5}, "most=: 2.5 instances; give a whole number from 1"),
+            ("platform", {"service": None}, "service=: None is no name; give text"),
+            ("platform", {"version": ""}, "version=: '' is no name; give text"),
+            ("metric_source", {"known": ["rps"]}, "known=: ['rps'] is no name; give text"),
+            ("metric_source", {"known": "rps", "unknown": ""}, "unknown=: '' is no name"),
+            ("notifier", {"delivered": ["1"]}, "delivered=: ['1'] cannot be called; give a func"),
+        ],
+    )
+    def test_are_the_callers(self, check: str, options: dict[str, Any], text: str) -> None:
+        """An argument that makes no sense is the caller's mistake, and breaks no rule."""
+        suite: Any = getattr(contracts, f"check_{check}")
+        given: dict[str, Any] = {"service": "shop", "version": "1"} if check == "platform" else {}
+
+        with pytest.raises(DefinitionError) as caught:
+            run_virtual(suite(object, **{**given, **options}))
+
+        assert str(caught.value).startswith(text)
 
 
 class TestExpectRefusal:

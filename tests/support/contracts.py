@@ -13,10 +13,11 @@ Broken = tuple[type, Sequence[str]]
 
 def broken_rules(check: Callable[[], object]) -> list[str]:
     """Return the sentence of each rule that *check* finds broken."""
-    with pytest.raises(AssertionError, match="broken rules") as caught:
+    with pytest.raises(AssertionError, match="broken rule") as caught:
         check()
     sentences = re.findall(r"^  \d+\. (.+)$", str(caught.value), re.MULTILINE)
-    assert str(caught.value).startswith(f"{len(sentences)} broken rules:")
+    rules = "rule" if len(sentences) == 1 else "rules"
+    assert str(caught.value).startswith(f"{len(sentences)} broken {rules}:")
     return sentences
 
 

@@ -33,6 +33,7 @@ def check_clock(make: Callable[[], Clock]) -> None:
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the clock.
     """
     check_rules(_RULES, make)
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyflow.errors import shown
-from pyflow.testing.contracts.rules import GUARD_S, check_async_rules, give_up, same
+from pyflow.testing.contracts.rules import GUARD_S, check_async_rules, check_make, give_up, same
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -38,7 +38,9 @@ async def check_executor(make: Callable[[], Executor]) -> None:
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the executor.
     """
+    check_make(make)
     made: list[Executor] = []
 
     def make_and_keep() -> Executor:

@@ -52,6 +52,7 @@ def check_journal(make: Callable[[], Journal]) -> None:
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the journal.
     """
     check_rules(_RULES, make)
 

@@ -37,6 +37,7 @@ async def check_lock_manager(make: Callable[[], LockManager]) -> None:
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the manager.
     """
     await check_async_rules([_tidied(rule) for rule in _RULES], make)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.errors import PyflowError, shown
 from pyflow.protocols import Sample
 from pyflow.spans import Span, seconds
-from pyflow.testing.contracts.rules import check_async_rules, expect_a, same
+from pyflow.testing.contracts.rules import check_async_rules, check_text, expect_a, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -53,7 +53,11 @@ async def check_metric_source(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the source.
     """
+    check_text(known, "known=")
+    if unknown is not None:
+        check_text(unknown, "unknown=")
     world = _World(known, unknown or "", timedelta(seconds=seconds(window, what="window=")))
     rules = _RULES if unknown is None else (*_RULES, _invents_nothing)
     await check_async_rules(rules, make, world)

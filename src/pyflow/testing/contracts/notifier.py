@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pyflow.errors import shown
+from pyflow.errors import DefinitionError, shown
 from pyflow.messages import Attempt, Delivery, Message, RunInfo
 from pyflow.notices.wording import NOTICES
 from pyflow.testing.contracts.rules import AT, check_async_rules, expect_a, same
@@ -39,7 +39,12 @@ async def check_notifier(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the notifier.
     """
+    if delivered is not None and not callable(delivered):
+        raise DefinitionError(
+            "delivered=", [f"{shown(delivered)} cannot be called; give a function"]
+        )
     rules = _RULES if delivered is None else (*_RULES, *_DELIVERY_RULES)
     await check_async_rules(rules, make, delivered or _sees_nothing)
 

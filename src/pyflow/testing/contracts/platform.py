@@ -7,13 +7,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyflow.errors import shown
+from pyflow.errors import DefinitionError, shown
 from pyflow.protocols import Instance, ServiceState
 from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
     check_async_rules,
+    check_text,
     expect_a,
     expect_refusal,
     pause_s,
@@ -65,8 +66,13 @@ async def check_platform(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the platform.
     """
     settle_s = seconds(settle, what="settle=")
+    check_text(service, "service=")
+    check_text(version, "version=")
+    if type(most) is not int or most < 1:
+        raise DefinitionError("most=", [f"{shown(most)} instances; give a whole number from 1"])
     world = _World(service, version, settle_s, most)
     guard_s = GUARD_S + SETTLINGS_MAX * settle_s
     await check_async_rules(_RULES, make, world, guard_s=guard_s)

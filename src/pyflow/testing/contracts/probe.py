@@ -34,6 +34,7 @@ async def check_probe(make: Callable[[], Probe], *, within: Span = "1m") -> None
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the probe.
     """
     within_s = seconds(within, what="within=")
     await check_async_rules(_RULES, make, within_s, guard_s=3 * within_s)

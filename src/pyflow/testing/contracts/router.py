@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pyflow.errors import shown
+from pyflow.errors import DefinitionError, shown
 from pyflow.record.values import encode
 from pyflow.spans import Span, seconds
 from pyflow.testing.contracts.rules import (
     GUARD_S,
     check_async_rules,
+    check_text,
     expect_refusal,
     settled,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping
 
     from pyflow.protocols import Router
 
@@ -79,11 +80,57 @@ async def check_router(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: An argument makes no sense, which is no fault of the router.
     """
     settle_s = seconds(settle, what="settle=")
-    world = _World(service, *versions, settle_s, tuple(splits))
-    guard_s = GUARD_S + (len(splits) + 1) * settle_s
+    check_text(service, "service=")
+    old, new = _two(versions)
+    world = _World(service, old, new, settle_s, _rising(splits))
+    guard_s = GUARD_S + (len(world.splits) + 1) * settle_s
     await check_async_rules(_RULES, make, world, guard_s=guard_s)
+
+
+def _two(versions: Any) -> tuple[str, str]:
+    """Return *versions*, which have to be two.
+
+    Raises:
+        DefinitionError: They are not.
+    """
+    pair = _in_order(versions)
+    if len(pair) != 2 or pair[0] == pair[1]:
+        raise DefinitionError(
+            "versions=", [f'{shown(versions)} is not two versions; give two, as in ("1.0", "2.0")']
+        )
+    for version in pair:
+        check_text(version, "versions=")
+    return pair[0], pair[1]
+
+
+def _rising(splits: Any) -> tuple[float, ...]:
+    """Return *splits*, which have to rise from 0 to 100.
+
+    Raises:
+        DefinitionError: They do not.
+    """
+    rising = _in_order(splits)
+    numbers = all(isinstance(pct, (int, float)) for pct in rising)
+    if (
+        not numbers
+        or {0, 100} - {*rising[:1], *rising[-1:]}
+        or rising != tuple(sorted(set(rising)))
+    ):
+        raise DefinitionError(
+            "splits=",
+            [f"{shown(splits)} does not rise from 0 to 100; give percents, as in (0, 100)"],
+        )
+    return rising
+
+
+def _in_order(values: Any) -> tuple[Any, ...]:
+    """Return what is in *values*; nothing where that has no order, or is text."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return ()
+    return tuple(cast("Sequence[Any]", values))
 
 
 async def _sums_up(router: Router, world: _World) -> None:

@@ -8,10 +8,14 @@ that the report shows.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from pyflow.errors import shown
+from pyflow.define.wiring import is_async, unusable
+from pyflow.errors import DefinitionError, shown
+from pyflow.testing.arguments import call_problem
+from pyflow.testing.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -20,7 +24,9 @@ __all__ = [
     "AT",
     "GUARD_S",
     "check_async_rules",
+    "check_make",
     "check_rules",
+    "check_text",
     "expect_a",
     "expect_refusal",
     "give_up",
@@ -38,6 +44,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 GUARD_S = 30.0
 """How long something that has to happen may take."""
 PAUSE_S_MAX = 1.0
+AWAITED = "returns a coroutine, which nobody awaits; make it a plain function"
 LOOKS = 100
 
 
@@ -53,11 +60,15 @@ def check_rules(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: *make* is no plain function that is called without arguments.
     """
+    check_make(make)
     broken: list[str] = []
     for rule in rules:
         try:
-            rule(make(), *world)
+            rule(_made(make), *world)
+        except _NotMade as error:
+            raise error.mistake from None
         except Exception as error:  # noqa: BLE001 - whatever is raised breaks the rule
             broken.append(_complaint(rule, error))
     _report(broken)
@@ -79,14 +90,58 @@ async def check_async_rules(
 
     Raises:
         AssertionError: Names every rule that is broken, and how.
+        DefinitionError: *make* is no plain function that is called without arguments.
     """
+    check_make(make)
     broken: list[str] = []
     for rule in rules:
         try:
-            await run_within(guard_s, rule(make(), *world))
+            await run_within(guard_s, rule(_made(make), *world))
+        except _NotMade as error:
+            raise error.mistake from None
         except Exception as error:  # noqa: BLE001 - whatever is raised breaks the rule
             broken.append(_complaint(rule, error))
     _report(broken)
+
+
+def check_make(make: Any) -> None:
+    """Check that *make* can be called without arguments, and is not async.
+
+    Raises:
+        DefinitionError: It cannot, which is no fault of what it would make.
+    """
+    reason = unusable(make)
+    if reason is None and is_async(make):
+        reason = AWAITED
+    reason = reason or call_problem(make, 0)
+    if reason is not None:
+        raise DefinitionError("make", [reason])
+
+
+def check_text(value: object, what: str) -> None:
+    """Check that *value* is text with something in it.
+
+    Raises:
+        DefinitionError: It is not.
+    """
+    if not isinstance(value, str) or not value:
+        raise DefinitionError(what, [f"{shown(value)} is no name; give text"])
+
+
+class _NotMade(Exception):
+    """Whoever runs the suite made a mistake, and no rule is broken by it."""
+
+    def __init__(self, mistake: DefinitionError) -> None:
+        super().__init__(str(mistake))
+        self.mistake = mistake
+
+
+def _made(make: Callable[[], T]) -> T:
+    thing = make()
+    if inspect.iscoroutine(thing):
+        thing.close()
+        raise _NotMade(DefinitionError("make", [AWAITED]))
+    return thing
 
 
 def same(found: object, expected: object) -> None:
@@ -169,4 +224,4 @@ def _complaint(rule: Callable[..., object], error: Exception) -> str:
 def _report(broken: list[str]) -> None:
     if broken:
         lines = "".join(f"\n  {number}. {text}" for number, text in enumerate(broken, start=1))
-        raise AssertionError(f"{len(broken)} broken rules:{lines}")
+        raise AssertionError(f"{counted(broken, 'broken rule', 'broken rules')}:{lines}")
