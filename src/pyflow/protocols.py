@@ -362,7 +362,7 @@ class Router(Protocol):
         ...
 
     async def set_weights(self, service: str, weights: Mapping[str, float], /) -> None:
-        """Put *weights* in force, all together."""
+        """Put *weights* in force, all together, and leave the mapping as it was."""
         ...
 
 

@@ -136,6 +136,25 @@ class Borrows(Switch):
         self.present = weights  # type: ignore[assignment]
 
 
+class Empties(Switch):
+    """Takes the weights out of the mapping that it was handed."""
+
+    def put(self, weights: Mapping[str, float]) -> None:
+        super().put(dict(weights))
+        weights.clear()  # type: ignore[attr-defined]
+
+
+class Repairs(Switch):
+    """Changes the weights that it refuses."""
+
+    def check(self, weights: Mapping[str, float]) -> None:
+        try:
+            super().check(weights)
+        except ValueError:
+            weights.update({"v1": 100.0, "v2": 0.0})  # type: ignore[attr-defined]
+            raise
+
+
 class Exact(Switch):
     """Tells fractions."""
 
@@ -169,6 +188,7 @@ READ_BACK = [
     "A negative weight",
     "NaN",
     "handed in may be changed",
+    "handed in is left",
     "the caller's own",
 ]
 
@@ -184,6 +204,8 @@ BROKEN: list[Broken] = [
     (Signed, ["A negative weight"]),
     (Trusts, ["NaN"]),
     (Borrows, ["handed in may be changed"]),
+    (Empties, ["handed in is left"]),
+    (Repairs, ["handed in is left"]),
     (Lends, ["the caller's own"]),
     (Windows, ["the caller's own"]),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from pyflow.testing.contracts.rules import (
     check_async_rules,
     check_text,
     expect_refusal,
+    same,
     settled,
 )
 
@@ -187,6 +189,19 @@ async def _keeps_its_own(router: Router, world: _World) -> None:
     await _expect_split(router, world, world.some)
 
 
+async def _leaves_what_it_is_handed(router: Router, world: _World) -> None:
+    """The mapping that is handed in is left as it was, whether its weights are set or refused."""
+    weights = world.split(world.some)
+    await router.set_weights(world.service, weights)
+    await _settled(router, world, world.some)
+    same(weights, world.split(world.some))
+
+    refused = {world.old: 120.0, world.new: -20.0}
+    with suppress(Exception):  # whether it is refused is for another rule
+        await router.set_weights(world.service, refused)
+    same(refused, {world.old: 120.0, world.new: -20.0})
+
+
 async def _lends_nothing(router: Router, world: _World) -> None:
     """The mapping that is returned is the caller's own."""
     await _set(router, world, world.some)
@@ -254,5 +269,6 @@ _RULES: tuple[Callable[[Router, _World], Coroutine[Any, Any, None]], ...] = (
     _refuses_negative_weights,
     _refuses_nan,
     _keeps_its_own,
+    _leaves_what_it_is_handed,
     _lends_nothing,
 )
