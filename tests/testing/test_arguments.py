@@ -74,6 +74,17 @@ class TestSeeds:
         """A seed is a whole number, or the same run could not be made again."""
         assert refused(tool, seed=seed) == f"seed={seed!r}: give a whole number, such as 0"
 
+    @ALL
+    @pytest.mark.parametrize("seed", [None, [1]], ids=repr)
+    def test_of_the_world(self, tool: Any, seed: Any) -> None:
+        """What the world draws by has to be such a seed, too."""
+        world = World()
+        world.seed = seed
+
+        text = refused(tool, world=world)
+
+        assert text == f"the world's seed={seed!r}: give a whole number, such as 0"
+
     def test_engine(self) -> None:
         """An engine in virtual time asks for the same."""
         with pytest.raises(SimulationError, match="seed=None: give a whole number"):
@@ -241,9 +252,7 @@ class TestFactories:
             f"the factory {name} cannot be called without arguments"
         )
         assert "'world'" in str(caught.value)
-        assert str(caught.value).endswith(
-            f"; write lambda: {name}(...) with what it is to be given"
-        )
+        assert str(caught.value).endswith("; write lambda: make(...) with what it is to be given")
 
     def test_async(self) -> None:
         """An async factory is refused, and not called."""

@@ -52,16 +52,17 @@ def mapping(what: str, values: Any, *, example: str) -> dict[str, Any]:
 
 
 def check_world(world: object) -> None:
-    """Check that *world* is a world, and not its class or its name."""
+    """Check that *world* is a world, and not its class or its name, and can be drawn for again."""
     if not isinstance(world, World):
         hint = ", which is World() with the parentheses" if world is World else ""
         raise SimulationError(f"world={shown(world)}: give a World{hint}")
+    check_seed(world.seed, "the world's seed")
 
 
-def check_seed(seed: object) -> None:
+def check_seed(seed: object, what: str = "seed") -> None:
     """Check that *seed* is a whole number: of nothing else could the same run be made again."""
     if type(seed) is not int:
-        raise SimulationError(f"seed={shown(seed)}: give a whole number, such as 0")
+        raise SimulationError(f"{what}={shown(seed)}: give a whole number, such as 0")
 
 
 def check_kinds(kinds: object) -> tuple[FaultKind, ...]:

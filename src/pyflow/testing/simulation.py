@@ -241,7 +241,8 @@ def simulate(
         environment: Where it runs.
         initiator: Who asks for it.
         seed: Decides everything that is drawn: jitter, ids, traffic.
-        faults: What goes wrong, and at which points; see `Fault`.
+        faults: What goes wrong, and at which points; see `Fault`. A crash, and
+            what an operator does, are for `replay`.
         operator: Called with the `Run` once it has begun, to watch it and to
             ask things of it: ``run.cancel()``, ``run.retry("deploy")``. Where the
             run is held and the operator is done, the simulation ends.
@@ -251,8 +252,9 @@ def simulate(
 
     Raises:
         DefinitionError: The workflow or a parameter is wrong.
-        SimulationError: A fake or a fault does not fit the workflow, or the
-            workflow asks for what a simulation cannot give.
+        SimulationError: An argument makes no sense, a fake or a fault does not
+            fit the workflow, or the workflow asks for what a simulation cannot
+            give.
         SimulationStalled: A function neither returned nor waited.
         SimulationDeadlock: Everything waits, and nothing will ever happen;
             it lists who waits for what.

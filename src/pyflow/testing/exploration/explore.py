@@ -223,8 +223,8 @@ def replay(
     """Run a workflow once under the given *faults*, and check what `explore` checks.
 
     Raises:
-        SimulationError: The run never gets to the point of one of them, or it
-            cannot happen there.
+        SimulationError: An argument makes no sense, or the run never gets to
+            the point of one of them, or it cannot happen there.
     """
     made_by = _as_factory(factory)
     check_world(world)
@@ -463,7 +463,8 @@ def _as_factory(factory: Factory | Workflow) -> Factory:
     reason = call_problem(factory, 0)
     if reason is not None:
         raise SimulationError(
-            f"the factory {name} {reason}; write lambda: {name}(...) with what it is to be given"
+            f"the factory {name} {reason}; write lambda: {name.rpartition('.')[2]}(...) with what "
+            "it is to be given"
         )
     return factory
 
