@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ from pyflow.run import inputs as on
 from pyflow.run.driver import Driver
 from pyflow.run.worker import StillRunning, Worker
 from pyflow.testing import Exploration, Explored, World, explore
+from pyflow.testing.errors import SimulationError
 from pyflow.testing.exploration import trial
 from pyflow.testing.exploration.invariants import (
     AT_ANY_TIME,
@@ -703,3 +706,124 @@ class TestAll:
         world = World()
 
         assert explore(made(twofold, world), world=world).ok
+
+
+def flags(world: World, change: Callable[[], object], **options: Any) -> Workflow:
+    """Return a workflow that changes something, takes nothing back, and fails then."""
+
+    def verify() -> None:
+        raise RuntimeError("on purpose")
+
+    made = Workflow("flags")
+    made.add_task("change", change, timeout="1m", **options)
+    made.add_recovery("change", lambda: None, timeout="1m")
+    made.add_task("verify", verify, depends_on="change", effect=False, timeout="1m")
+    return made
+
+
+class TestWhoHasChangedIt:
+    def test_a_pool(self) -> None:
+        """What a thread of a pool changes is the doing of the one call under way."""
+        world = World()
+        world.config["mode"] = "old"
+
+        def change() -> None:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda mode: world.config.update(mode=mode), ["new", "newer"]))
+
+        report = explore(lambda: flags(world, change), world=world, faults=0)
+
+        assert broken(report) == [name_of(rolled_back_is_as_before)]
+        assert said(report).endswith("; change counts as undone")
+
+    def test_what_was_planned(self) -> None:
+        """What the test has planned is nobody's, even while a call is under way."""
+        world = World()
+        world.config["mode"] = "old"
+        world.at("5s", lambda: world.config.update(mode="new"))
+
+        async def wait() -> None:
+            await asyncio.sleep(10)
+
+        assert explore(lambda: flags(world, wait), world=world, faults=0).ok
+
+    def test_effect_false(self) -> None:
+        """A task that only reads, as it says, and changes something is found out."""
+        world = World()
+        world.config["mode"] = "old"
+
+        report = explore(
+            lambda: flags(world, lambda: world.config.update(mode="new"), effect=False),
+            world=world,
+            faults=0,
+        )
+
+        assert broken(report)[0] == trial.READS_ONLY
+        assert said(report) == "change#1 has changed config mode"
+
+    def test_nan(self) -> None:
+        """A setting that is not a number, and stays so, has not changed."""
+        world = World()
+        world.config["ratio"] = math.nan
+
+        def change() -> None:
+            world.config["mode"] = "new"
+            del world.config["mode"]
+
+        assert explore(lambda: flags(world, change), world=world, faults=0).ok
+
+
+class TestWhatIsAskedFor:
+    @staticmethod
+    def scaling(world: World, instances: Callable[[int], int]) -> Workflow:
+        """Return a workflow that adds an instance, and takes back what is there by then."""
+
+        async def add() -> None:
+            await world.platform.scale("shop", "2.0", 1)
+
+        async def remove() -> None:
+            state = await world.platform.observe("shop")
+            there = sum(one.version == "2.0" for one in state.instances)
+            await world.platform.scale("shop", "2.0", instances(there))
+
+        made = Workflow("scaling")
+        made.add_task("add", add, timeout="1m")
+        made.add_recovery("add", remove, timeout="1m")
+        return made
+
+    def test_under_a_fault(self) -> None:
+        """What the world refuses is a counterexample, where it takes a fault to ask for it."""
+        world = World()
+        world.service("shop", version="1.0", instances=2)
+
+        report = explore(
+            lambda: self.scaling(world, lambda there: there - 1), world=world, kinds=["fails"]
+        )
+
+        assert broken(report)[0] == trial.GIVEN
+        assert "cannot be -1" in said(report)
+        assert faults(report) == ["add#1 begins: fails"]
+
+    def test_under_none(self) -> None:
+        """Where it takes none, it is a mistake of the test."""
+        world = World()
+        world.service("shop", version="1.0", instances=2)
+        made = Workflow("asks")
+        made.add_task("asks", lambda: world.apply_scale("shop", "1.0", -1), timeout="1m")
+
+        with pytest.raises(SimulationError, match="cannot be -1"):
+            explore(lambda: made, world=world)
+
+
+class TestYourOwn:
+    def test_something_to_await(self) -> None:
+        """One that returns something to await does not pass, and says why."""
+        world = World()
+
+        async def later() -> None: ...
+
+        report = explore(
+            lambda: switch(world), world=world, faults=0, invariants=[lambda run: later()]
+        )
+
+        assert "it returned something to await" in said(report)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyflow.define.interrupts import NOT_APPLIED, Applied
 from pyflow.record.events import InterruptResolved, TaskInterrupted
 from pyflow.run.states import RUN_ENDS
+from pyflow.testing.world.world import differ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -228,7 +229,7 @@ def facts_left(run: Explored) -> dict[str, tuple[Any, Any]]:
     return {
         what: (before.get(what), after.get(what))
         for what in {**before, **after}
-        if before.get(what) != after.get(what)
+        if differ(before.get(what), after.get(what))
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyflow.errors import PlanChanged
 from pyflow.run.state import RunState
+from pyflow.testing.errors import SimulationError
 from pyflow.testing.exploration.explored import Explored
 from pyflow.testing.exploration.invariants import AT_ANY_TIME, AT_EVERY_CHANGE, AT_THE_END
 from pyflow.testing.exploration.promises import PROMISES, may_break
@@ -46,6 +48,8 @@ GOES_ON = ("proceed", "hold")
 RECORDED_FIRST = "No effect comes before its record."
 LOCKED = "Functions run while the run holds its locks."
 ALONE = "Nothing is tried or undone while an earlier call of it is still under way."
+READS_ONLY = "A task with effect=False changes nothing."
+GIVEN = "What functions ask for is there."
 AtTheEnd: TypeAlias = "Callable[[Explored], object]"
 
 
@@ -155,8 +159,7 @@ class Trial:
             status = await self._over
         self.scout.is_dead = True
         self._world.end(timers)
-        if self._run is not None:
-            check_given(self._run)
+        self._check_given()
         self._judge(status)
 
     # Engines, one after the other ---------------------------------------------------------
@@ -244,6 +247,21 @@ class Trial:
         self.scout.is_dead = True
         self._end("crashed")
 
+    def _check_given(self) -> None:
+        """Take what a function asked for, and cannot be, for a mistake of its own under a fault.
+
+        Raises:
+            SimulationError: Nothing went wrong before, so the mistake is the test's.
+        """
+        if self._run is None:
+            return
+        try:
+            check_given(self._run)
+        except SimulationError as error:
+            if not self.script:
+                raise
+            self.violate(GIVEN, str(error))
+
     def _judge(self, status: str) -> None:
         """Check the run; of one that was given up, what it has behind it, which no other run has."""
         run = self._seen(status)
@@ -287,6 +305,9 @@ class Trial:
             message = str(error) or "the assertion failed"
         except Exception as error:  # noqa: BLE001 - inside a call it would pass for the call's own
             message = f"it raised {type(error).__name__}: {error}"
+        if inspect.iscoroutine(message):
+            message.close()
+            message = "it returned something to await, and nobody would; make it a plain function"
         if message is False or (message is not None and message is not True):
             self.violate(name_of(invariant), str(message) if message else "it does not hold")
 
@@ -317,11 +338,13 @@ class Trial:
 
     def on_change(self) -> None:
         """Check what has to hold at every change of the world."""
-        call = CURRENT.get()
+        call = CURRENT.get() or self._lone_call()
         author = call.task if call is not None else None
         for change in self._world.history[self._seen_changes :]:
             self._authors.setdefault(change.what, set()).add(author)
             self._placed.append(len(self._recorder.events))
+            if call is not None and self._only_reads(call):
+                self.violate(READS_ONLY, f"{call.label} has changed {change.what}")
         self._seen_changes = len(self._world.history)
         found = list(self._look())
         for name, key, message in found:
@@ -330,6 +353,17 @@ class Trial:
         self._broken = {(name, key) for name, key, _ in found}
         for invariant in self._options.always:
             self._hold(invariant, self._world)
+
+    def _lone_call(self) -> StagedCall | None:
+        """Return the one call under way, for whom a thread of a pool works that knows of no call."""
+        if self._world.is_planned:
+            return None
+        under_way = [call for call in self._stage.calls if call.outcome == "under way"]
+        return under_way[0] if len(under_way) == 1 else None
+
+    def _only_reads(self, call: StagedCall) -> bool:
+        node = self._plan.nodes.get(call.task.partition("[")[0])
+        return call.role == "task" and node is not None and not node.task.effect
 
     def _look(self) -> Iterable[tuple[str, str, str]]:
         for invariant in AT_EVERY_CHANGE:

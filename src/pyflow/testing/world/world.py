@@ -100,6 +100,8 @@ class World:
         self._probes: dict[tuple[str, str | None, int | None], SimulatedProbe] = {}
         self._planned: list[tuple[float, Callable[[], object]]] = []
         self._mishaps: list[Exception] = []
+        self.is_planned = False
+        """Whether what changes now was planned by the test, with `at`."""
         self._loop: VirtualTime | None = None
         self._since_s = self._from_s = self._now_s = 0.0
 
@@ -366,7 +368,9 @@ class World:
         after = self.facts()
         call: StagedCall | None = CURRENT.get()
         by = call.label if call is not None else None
-        changed = [what for what in {**before, **after} if before.get(what) != after.get(what)]
+        changed = [
+            what for what in {**before, **after} if differ(before.get(what), after.get(what))
+        ]
         now_s = self.now_s
         self.history += [
             Change(now_s, by, what, before.get(what), after.get(what)) for what in changed
@@ -399,6 +403,7 @@ class World:
             raise mishap
 
     def _happen(self, do: Callable[[], object]) -> None:
+        self.is_planned = True
         try:
             value = do()
             if inspect.iscoroutine(value):
@@ -410,6 +415,8 @@ class World:
                 )
         except Exception as error:  # noqa: BLE001 - a timer has nobody to raise to
             self._mishaps.append(error)
+        finally:
+            self.is_planned = False
 
     def save(self) -> Saved:
         """Return what the world is like, to come back to."""
@@ -505,3 +512,8 @@ class Config(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+
+def differ(before: object, after: object) -> bool:
+    """Return whether a fact has changed; a NaN that stays is the same."""
+    return before is not after and before != after
