@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -200,6 +201,45 @@ class TestHeadFile:
 
         with pytest.raises(JournalIntegrityError, match="the head of another journal"):
             head.settle()
+
+    def test_nobody_closes(self, path: Path) -> None:
+        """A head that nobody closes lets go of its file once nothing refers to it."""
+        head = HeadFile(path, ID)
+        fd = head._fd
+
+        del head
+        gc.collect()
+
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+    def test_lets_go_once(self, path: Path) -> None:
+        """What has the number of the file after it was closed is left alone."""
+        head = HeadFile(path, ID)
+        fd = head._fd
+        head.close()
+        other = os.open(path.parent, os.O_RDONLY)
+        os.dup2(other, fd)
+
+        del head
+        gc.collect()
+
+        os.fstat(fd)
+        for left in {other, fd}:
+            os.close(left)
+
+    def test_forked_off(self, path: Path) -> None:
+        """A process that closed all that it inherited, and has opened other files since, keeps those."""
+        head = HeadFile(path, ID)
+        fd, other = head._fd, os.open(path.parent, os.O_RDONLY)
+        os.dup2(other, fd)
+
+        head.abandon()
+        head.abandon()
+
+        os.fstat(fd)
+        os.close(other)
+        os.close(fd)
 
     def test_none(self, tmp_path: Path) -> None:
         """Where there is no file, there is nothing to read."""

@@ -28,6 +28,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,8 @@ def write_head(path: Path, database_id: str, tip: Tip) -> None:
 class HeadFile:
     """The head of an open journal.
 
-    Several processes may write it in turn. It only ever moves forward.
+    Several processes may write it in turn. It only ever moves forward. One
+    that nobody closes lets go of the file once nothing refers to it.
     """
 
     def __init__(self, path: Path, database_id: str, *, sync_every: int = SYNC_EVERY) -> None:
@@ -135,6 +137,8 @@ class HeadFile:
         self._written = 0
         self._torn = 0
         self._fd = os.open(path, os.O_RDWR | OPEN_FLAGS)
+        self._let_go = weakref.finalize(self, _close, self._fd, os.fstat(self._fd))
+        self._let_go.atexit = False  # then the system does it, and others may write until then
 
     def __repr__(self) -> str:
         return f"<HeadFile {self.path.name} n={self._tip.n}>"
@@ -202,9 +206,8 @@ class HeadFile:
 
     def abandon(self) -> None:
         """Let go of the file, as a process does that was forked off."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._fd = -1
+        self._let_go()
 
     def _pay(self, tip: Tip) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -267,6 +270,13 @@ def foreign(path: Path, head: Head, database_id: str) -> JournalIntegrityError:
         path=str(path),
         problem="foreign_head",
     )
+
+
+def _close(fd: int, head: os.stat_result) -> None:
+    """Close *fd*, unless a process that was forked off has made it something else than *head*."""
+    with suppress(OSError):  # or has closed it, with all that it inherited
+        if os.path.samestat(os.fstat(fd), head):
+            os.close(fd)
 
 
 def _slots(fd: int) -> tuple[bytes, ...]:
