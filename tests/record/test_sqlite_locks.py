@@ -17,6 +17,7 @@ from pyflow.record.codec import decode_line
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.journal import SQLiteJournal
 from pyflow.record.sqlite.locks import SQLiteLocks, check
+from pyflow.record.sqlite.owners import Owner
 from pyflow.testing.contracts.rules import give_up
 from support.lock_process import Process, opened
 from support.trails import AT, STARTED
@@ -307,6 +308,135 @@ class TestAcquire:
 
         with opened(path, looks=2) as locks:
             assert asyncio.run(main(locks)) == ["s", "t"]
+
+
+class Reads:
+    """Notes the statements of a database that read, and counts the rows they gave."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plans: list[str] = []
+        self.rows = 0
+        self._database = database
+        self._reading = database.reading
+        monkeypatch.setattr(database, "reading", self)
+
+    def __call__(self, sql: str, params: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
+        self.plans += [step for *_, step in self._reading(f"EXPLAIN QUERY PLAN {sql}", params)]
+        found = self._reading(sql, params)
+        self.rows += len(found)
+        return found
+
+    @property
+    def scans(self) -> list[str]:
+        """The steps that walk through all locks."""
+        return [step for step in self.plans if step.startswith("SCAN locks")]
+
+
+def ran(database: Database, runs: int, *, owner: str | None = None) -> None:
+    """Leave the locks as so many runs do, which have ended, or are *owner*'s."""
+    values = "VALUES ('run:' || ?, 1, ?, ?, '2026-01-02T03:04:05+00:00', 'host', 1)"
+    with database.writing() as cursor:
+        cursor.executemany(
+            f"INSERT INTO locks {values}",
+            [(f"{owner}{n}", f"{owner}{n}" if owner else None, owner) for n in range(runs)],
+        )
+
+
+class TestManyRuns:
+    @pytest.mark.parametrize("is_old", [False, True])
+    def test_no_scan(self, path: Path, is_old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No look walks through the locks of all runs, in a journal of an earlier version either."""
+        if is_old:
+            with Database(path) as database, database.writing() as cursor:
+                cursor.execute("DROP INDEX locks_taken")
+        with opened(path) as locks:
+            take(locks, "r", "a", "b")
+            reads = Reads(locks._database, monkeypatch)
+            locks._view(["a", "c"])
+            locks.refusal(["a"], policy="fail", had=[Lease("a", "s", 1)])
+            locks.holder("a")
+            listed = [holder.lease.resource for holder, _ in locks.listed()]
+            left = locks.left("r")
+
+        assert (listed, left) == (["a", "b"], [])
+        assert reads.plans != []
+        assert reads.scans == []
+
+    def test_reads_what_is_wanted(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A look reads the locks that somebody wants, and none of other runs, dead or alive."""
+        with opened(path) as locks, opened(path) as other:
+            take(locks, "r", "a")
+            ran(locks._database, 50)
+            ran(locks._database, 50, owner=other._owner.id)
+            ran(locks._database, 50, owner="f" * 32)
+            reads = Reads(locks._database, monkeypatch)
+
+            view = locks._view(["a", "b"])
+
+        assert ([*view.held], [*view.left], reads.rows) == (["a"], [], 1)
+
+    def test_what_others_want(self, path: Path) -> None:
+        """Whose turn it is among those who wait depends on all that they want, not on what I do."""
+        with opened(path) as locks, opened(path) as other:
+            take(other, "r", "b")
+            with locks._database.writing() as cursor:
+                line = [("s", other._owner.id, '["a", "b"]'), ("t", other._owner.id, '["a"]')]
+                cursor.executemany("INSERT INTO waiters VALUES (NULL, ?, ?, ?)", line)
+            view = locks._view(["a"])
+
+            assert [waiter.run_id for waiter in view.earlier(["a"], None)] == ["s", "t"]
+            assert view.called(view.line) == []
+            locks.break_lock("b")
+            view = locks._view(["a"])
+            assert [waiter.run_id for waiter in view.called(view.line)] == ["s"]
+
+    def test_more_than_a_statement_takes(self, path: Path) -> None:
+        """However many resources are wanted, each is looked at."""
+        with opened(path) as locks, opened(path) as other:
+            names = [f"{n:04}" for n in range(1_201)]
+            leases = take(locks, "r", *names)
+            with pytest.raises(LockHeld) as caught:
+                take(other, "s", names[-1], policy="fail")
+            locks.release(leases)
+            again = take(other, "s", *names, policy="fail")
+
+        assert caught.value.holder is not None
+        assert [lease.epoch for lease in again] == [2] * len(names)
+
+    def test_damage_elsewhere(self, path: Path) -> None:
+        """A lock that is damaged bars whoever wants it, and nobody else."""
+        with opened(path) as locks:
+            take(locks, "r", "a")
+            with locks._database.writing() as cursor:
+                cursor.execute("UPDATE locks SET since = 'x'")
+
+            assert take(locks, "s", "b") == [Lease("b", "s", 1)]
+            with pytest.raises(LockError, match="the lock 'a' cannot have held 'x'"):
+                take(locks, "s", "a", "c")
+
+    @pytest.mark.parametrize("what", ["7", "[7]", "[[]]", '{"a": 1}', '["\\ud800"]'])
+    def test_damaged_place(self, path: Path, what: str) -> None:
+        """A place in the line that is for nothing that could be asked for is damaged."""
+        with opened(path) as locks:
+            with locks._database.writing() as cursor:
+                row = ("s", locks._owner.id, what)
+                cursor.execute("INSERT INTO waiters VALUES (NULL, ?, ?, ?)", row)
+            with pytest.raises(LockError, match="place 1 in the line for locks cannot have held"):
+                take(locks, "r")
+
+    def test_no_room_for_an_index(self, path: Path) -> None:
+        """A journal of an earlier version that nobody can write to now is opened all the same."""
+        with Database(path) as database, database.writing() as cursor:
+            cursor.execute("DROP INDEX locks_taken")
+        with (
+            Database(path) as other,
+            other.writing(),
+            Owner(path, now=lambda: AT) as owner,
+            Database(path, busy_timeout_s=0) as database,
+        ):
+            assert SQLiteLocks(database, owner, now=lambda: AT).left("r") == []
+
+        assert rows(path, "SELECT 1 FROM sqlite_master WHERE name = 'locks_taken'") == []
 
 
 class TestRepr:

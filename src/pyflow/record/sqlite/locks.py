@@ -17,7 +17,7 @@ import json
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pyflow.errors import JournalError, LockError, LockHeld, LockLost, LockMoved, RunAlive
 from pyflow.protocols import Holder, Lease
@@ -45,7 +45,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "SQLiteLocks", "check"]
 
-TABLES = """
+INDEX = "CREATE INDEX IF NOT EXISTS locks_taken ON locks (run_id) WHERE run_id IS NOT NULL"
+"""Finds what a run has or left among the rows of all runs that ever were. A journal that
+has none, because an earlier version made it, is given one."""
+
+TABLES = f"""
 CREATE TABLE locks (
     resource TEXT NOT NULL PRIMARY KEY,
     epoch INTEGER NOT NULL,
@@ -62,6 +66,7 @@ CREATE TABLE waiters (
     owner TEXT NOT NULL,
     resources TEXT NOT NULL
 );
+{INDEX};
 """
 """A lock with an owner is held, one with only a run has residue, one with neither is free."""
 
@@ -79,6 +84,9 @@ owner = excluded.owner, since = excluded.since, host = excluded.host, pid = excl
 EPOCH = "SELECT epoch, run_id FROM locks WHERE resource = ?"
 LINE = "SELECT ticket, run_id, owner, resources FROM waiters ORDER BY ticket"
 COLUMNS = "SELECT resource, epoch, run_id, owner, since, host, pid FROM locks"
+IS_INDEXED = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'locks_taken'"
+NAMES_MAX = 500
+"""How many resources are asked for in one statement; every SQLite takes some more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +148,17 @@ class _Place:
 
 
 class _View:
-    """What one look shows: the locks that are not free, and those who wait, in order."""
+    """What one look shows: those who wait, in order, and of what they and I want, what is not free.
 
-    def __init__(self, read: _Read, is_alive: Callable[[str], bool]) -> None:
-        locks = [_lock_in(row) for row in read(f"{COLUMNS} WHERE run_id IS NOT NULL", ())]
+    Of other resources it knows nothing: there is one for each run that ever was.
+    """
+
+    def __init__(
+        self, read: _Read, is_alive: Callable[[str], bool], wanted: Iterable[str] = ()
+    ) -> None:
         waiters = [_waiter_in(row) for row in read(LINE, ())]
+        names = {*wanted}.union(*(waiter.resources for waiter in waiters))
+        locks = [_lock_in(row) for row in _taken(read, sorted(names))]
         owners = dict.fromkeys(one.owner for one in (*locks, *waiters))
         alive = {owner: owner is not None and is_alive(owner) for owner in owners}
         self.held = {lock.resource: lock for lock in locks if alive[lock.owner]}
@@ -223,6 +237,7 @@ class SQLiteLocks:
         self._now = now
         self._pause_s = pause_s
         self._looks = looks
+        self._index()
 
     def __repr__(self) -> str:
         return f"<SQLiteLocks of {self._owner!r}>"
@@ -299,7 +314,7 @@ class SQLiteLocks:
     ) -> LockError | None:
         """Return what `acquire` would raise as things are, or None where it would take or wait."""
         place = _Place(run_id, resources, had)
-        moved = self._why_moved(self._view(), place) if place.had else None
+        moved = self._why_moved(self._view(resources), place) if place.had else None
         if moved is not None:
             return moved
         for resource in resources:
@@ -308,7 +323,7 @@ class SQLiteLocks:
             if error is not None:
                 return error
         if policy == "fail":
-            view = self._view()
+            view = self._view(resources)
             holders, earlier = view.holders(resources), view.earlier(resources, None)
             if holders or earlier:
                 return self._in_the_way(holders, earlier, place)
@@ -330,7 +345,8 @@ class SQLiteLocks:
         Where a run gave a resource back with residue, the holder is that run.
         """
         found: list[tuple[Holder, Standing]] = []
-        for one in self._locks("run_id IS NOT NULL ORDER BY resource"):
+        taken = self._locks("run_id IS NOT NULL")
+        for one in sorted(taken, key=lambda lock: lock.resource):
             lock, is_alive = self._settled(one.resource)
             if lock is not None:
                 left: Standing = "dead" if lock.owner is not None else "residue"
@@ -348,7 +364,7 @@ class SQLiteLocks:
         """Take what is wanted, or else have a ticket for it."""
         with self._writing() as cursor:
             self._owner.check_open()
-            view = self._view(_reader(cursor))
+            view = self._view(place.wanted, _reader(cursor))
             error = self._why_refused(view, place)
             if error is not None:
                 raise error
@@ -378,7 +394,7 @@ class SQLiteLocks:
         pause_s, before = least, None
         while True:
             await asyncio.sleep(pause_s)
-            view = self._view()
+            view = self._view(place.wanted)
             earlier = view.earlier(place.wanted, place.ticket)
             ahead = [*view.holders(place.wanted), *earlier]
             place.note(view.called(earlier))
@@ -420,6 +436,13 @@ class SQLiteLocks:
         epoch: int
         [epoch] = checked(f"the epoch of the lock {resource!r}", row, int)
         return epoch
+
+    def _index(self) -> None:
+        """Make what finds the locks of a run, where an earlier version has made the journal."""
+        with suppress(JournalError):  # what cannot be written now is written another time
+            if not self._database.reading(IS_INDEXED):
+                with self._database.writing() as cursor:
+                    cursor.execute(INDEX)
 
     # Why not ------------------------------------------------------------------------------
 
@@ -473,10 +496,10 @@ class SQLiteLocks:
         except JournalError as error:
             raise LockError(f"the locks could not be written: {error}") from error
 
-    def _view(self, read: _Read | None = None) -> _View:
-        """Return what a look shows, inside a transaction if *read* is."""
+    def _view(self, wanted: Iterable[str] = (), read: _Read | None = None) -> _View:
+        """Return what a look shows to one who wants *wanted*, inside a transaction if *read* is."""
         with _as_lock_error():
-            return _View(read or self._database.reading, self._owner.is_alive)
+            return _View(read or self._database.reading, self._owner.is_alive, wanted)
 
     def _locks(self, where: str, *params: str) -> list[_Lock]:
         with _as_lock_error():
@@ -546,7 +569,31 @@ def _lock_in(row: Sequence[Any]) -> _Lock:
 def _waiter_in(row: Sequence[Any]) -> _Waiter:
     what = f"place {row[0]} in the line for locks"
     ticket, run_id, owner, resources = checked(what, row, int, str, str, str)
-    return _Waiter(ticket, run_id, owner, frozenset(parsed(what, json.loads, resources)))
+    return _Waiter(ticket, run_id, owner, parsed(what, _names_in, resources))
+
+
+def _names_in(text: str) -> frozenset[str]:
+    """Return the resources that a place in the line is for.
+
+    Raises:
+        ValueError: It is for none that SQLite could ever be asked for.
+    """
+    names: object = json.loads(text)
+    if not isinstance(names, list):
+        raise ValueError("not a list")  # noqa: TRY004 - as whatever else cannot be read
+    for name in cast("list[object]", names):
+        if not isinstance(name, str):
+            raise ValueError("not a name")  # noqa: TRY004
+        name.encode()
+    return frozenset(cast("list[str]", names))
+
+
+def _taken(read: _Read, names: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+    """Yield the rows of those of *names* that are not free, each found by its name."""
+    for at in range(0, len(names), NAMES_MAX):
+        part = tuple(names[at : at + NAMES_MAX])
+        marks = ", ".join("?" * len(part))
+        yield from read(f"{COLUMNS} WHERE resource IN ({marks}) AND run_id IS NOT NULL", part)
 
 
 def _reader(cursor: sqlite3.Cursor) -> _Read:
