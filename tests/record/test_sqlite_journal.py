@@ -15,10 +15,12 @@ from pyflow.errors import JournalError, LockLost, TamperedJournal
 from pyflow.protocols import Lease
 from pyflow.record import events as ev
 from pyflow.record.codec import encode_line, verify_chain
+from pyflow.record.ledger import ledger_of
 from pyflow.record.memory import MemoryJournal
+from pyflow.record.shortcuts import latest_runs
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.head import read_head
-from pyflow.record.sqlite.journal import Batch, SQLiteJournal
+from pyflow.record.sqlite.journal import LATEST, Batch, SQLiteJournal
 from pyflow.record.sqlite.tip import START
 from support.journals import environment, fill, logged, records_of, started, tamper
 from support.trails import AT, EVENTS
@@ -472,6 +474,58 @@ class TestRead:
             journal.append("r", [logged(2)], at=AT)
         (answer,) = journal.append_all([Batch("r", [logged(2)], AT)])
         assert isinstance(answer, JournalError)
+
+
+class TestLatest:
+    def fill(self, journal: SQLiteJournal) -> list[str]:
+        """Have five runs with ledgers and gaps among them; return their ids in order."""
+        runs = ["e", "d", "a", "c", "b"]
+        for run_id in runs:
+            journal.append(run_id, [started(run_id)], at=AT)
+            journal.append(ledger_of(run_id), [ev.NotificationsOpened(["x"])], at=AT)
+        journal.append("e", [logged(1)], at=AT)
+        return runs
+
+    @pytest.mark.parametrize("count", range(7))
+    def test_in_order(self, journal: SQLiteJournal, count: int) -> None:
+        """Those that began last come in the order in which they began, ledgers left out."""
+        runs = self.fill(journal)
+
+        assert journal.latest(count) == runs[max(0, len(runs) - count) :]
+        assert latest_runs(MemoryJournal(), count) == []
+
+    def test_after_a_cut(self, path: Path, journal: SQLiteJournal) -> None:
+        """Runs that are gone, and numbers of rows that changed, put nothing out of order."""
+        self.fill(journal)
+        tamper(path, "DELETE FROM runs WHERE run_id IN ('b', 'b.notices', 'd')")
+        journal.compact()
+        journal.append("0", [started("0")], at=AT)
+
+        assert journal.latest(3) == ["a", "c", "0"]
+        assert journal.latest(9) == journal.runs() == ["e", "a", "c", "0"]
+
+    def test_walks_from_the_end(self, journal: SQLiteJournal) -> None:
+        """The rows of the index are not sorted to find the last ones."""
+        plan = journal.database.reading(f"EXPLAIN QUERY PLAN {LATEST}")
+
+        assert [step for *_, step in plan] == ["SCAN runs"]
+
+    def test_unfinished(self, journal: SQLiteJournal) -> None:
+        """Those that have ended are left out, and so are ledgers."""
+        self.fill(journal)
+        for run_id in ("d", "c"):
+            journal.append(run_id, [ev.RunFinished("cancelled", 2)], at=AT)
+
+        assert journal.unfinished() == ["e", "a", "b"]
+
+    @pytest.mark.parametrize("status", ["x'00'", "'x'", "''"])
+    def test_damaged_status(self, path: Path, journal: SQLiteJournal, status: str) -> None:
+        """A run whose status cannot be true counts as one that may not have ended."""
+        self.fill(journal)
+        journal.append("a", [ev.RunFinished("cancelled", 2)], at=AT)
+        tamper(path, f"UPDATE runs SET status = {status} WHERE run_id = 'a'")
+
+        assert journal.unfinished() == ["e", "d", "a", "c", "b"]
 
 
 class TestInbox:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ class Raises(Ear):
     async def notify(self, message: Message, attempt: Attempt = FIRST, /) -> Delivery:
         await super().notify(message, attempt)
         raise asyncio.CancelledError
+
+
+class Shifted:
+    """A clock that is wrong by as much as it is told."""
+
+    def __init__(self, by: timedelta) -> None:
+        self.by = by
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.by
 
 
 def boom() -> None:
@@ -379,6 +390,56 @@ class TestRestarts:
         """Runs of a time when nobody was to be told are not told about."""
         path, ear = str(tmp_path / "deploys.db"), Ear()
         with pyflow.Engine(journal=path) as engine:
+            engine.execute(shop())
+        with pyflow.Engine(journal=path, notifiers=[ear]) as engine:
+            engine.execute(shop(fails=False))
+            assert engine.wait_delivered()
+
+        assert ear.events == ["started", "succeeded"]
+
+    def test_reads_how_runs_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Looking for what is left to tell takes no longer where earlier runs were long, or many."""
+        path, reads = str(tmp_path / "deploys.db"), list[str]()
+        with pyflow.Engine(journal=path, notifiers=[Route(Ear(), name="x")]) as engine:
+            earlier = [engine.execute(shop(fails=False)).run_id for _ in range(3)]
+            assert engine.wait_delivered()
+        with pyflow.Engine(journal=path, notifiers=[Route(Ear(), name="x")]) as engine:
+            read = engine.journal.read
+
+            def noted(run_id: str, /, *, after: int = 0) -> Any:
+                reads.append(run_id)
+                return read(run_id, after=after)
+
+            monkeypatch.setattr(engine.journal, "read", noted)
+            monkeypatch.setattr(engine.journal, "runs", None)
+            engine.execute(shop(fails=False))
+            assert engine.wait_delivered()
+
+        assert reads != []
+        assert [run_id for run_id in reads if run_id.removesuffix(".notices") in earlier] == []
+
+    def test_of_yesterday(self, tmp_path: Path) -> None:
+        """What is left of a run that began days ago is told if it has gone on since."""
+        path, ear, clock = str(tmp_path / "deploys.db"), Ear(), Shifted(timedelta(days=-3))
+        workflow = pyflow.Workflow("shop")
+        workflow.add_approval("go", "Shall it go on?")
+        with pyflow.Engine(journal=path, notifiers=[Route(Ear(), name="x")], clock=clock) as e:
+            run_id = e.execute(workflow).run_id
+            assert e.wait_delivered()
+        with pyflow.Engine(journal=path) as engine:
+            engine.approve(run_id, "go", by="ann")
+            assert engine.resume(run_id, workflow).status == "succeeded"
+        with pyflow.Engine(journal=path, notifiers=[Route(ear, name="x")]) as engine:
+            engine.execute(shop(fails=False))
+            assert engine.wait_delivered()
+
+        assert [m.event for m in ear.heard if m.run.id == run_id][-1:] == ["succeeded"]
+
+    def test_of_last_week(self, tmp_path: Path) -> None:
+        """What is left of a run that ended days ago is told to nobody any more."""
+        path, ear, clock = str(tmp_path / "deploys.db"), Ear(), Shifted(timedelta(days=-3))
+        down = Ear(lambda: retrying("down", wait_s=60))
+        with pyflow.Engine(journal=path, notifiers=[down], drain="0s", clock=clock) as engine:
             engine.execute(shop())
         with pyflow.Engine(journal=path, notifiers=[ear]) as engine:
             engine.execute(shop(fails=False))

@@ -18,7 +18,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyflow.errors import shown
+from pyflow.record.events import NotificationsClosed
 from pyflow.record.ledger import Ledger, ledger_of
+from pyflow.record.shortcuts import last_after, latest_runs
 from pyflow.run.loops import LoopThread
 from pyflow.run.notekeeping import Notekeeper
 from pyflow.run.post import Post
@@ -236,15 +238,23 @@ class Deliverer:
         for secret in self._secrets:
             redactor.register(secret)
         oldest = self._clock.now() - CATCH_UP_AGE
-        for run_id in list(self._journal.runs())[: -CATCH_UP_RUNS_MAX - 1 : -1]:
+        for run_id in reversed(latest_runs(self._journal, CATCH_UP_RUNS_MAX)):
             await asyncio.sleep(0)  # so that what is to be told now need not wait
-            ledger = Ledger(self._journal.read(ledger_of(run_id)))
-            records = self._journal.read(run_id)
-            if records and records[0].at < oldest:
+            last = last_after(self._journal, run_id)
+            if last is not None and last.at < oldest:
                 return
-            is_owed = ledger.is_open and len(records) > ledger.closed_at
+            is_owed = last is not None and self._is_owed(run_id, last.seq)
             if is_owed and run_id not in self._posts and not active(run_id):
                 self._begin(run_id, redactor, over=True)
+
+    def _is_owed(self, run_id: str, seq: int) -> bool:
+        """Return whether something is left to tell about a run that ends at *seq*, to anybody."""
+        told = last_after(self._journal, ledger_of(run_id))
+        if told is None:  # nobody was to be told
+            return False
+        if isinstance(told.event, NotificationsClosed):
+            return seq > told.event.seq
+        return seq > Ledger(self._journal.read(ledger_of(run_id))).closed_at
 
     def _retire(self) -> None:
         """End the thread where nothing is left for it to do."""

@@ -8,9 +8,11 @@ instead of being allowed to write.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from pyflow.errors import JournalError, PyflowError
+from pyflow.messages import ENDINGS
 from pyflow.record.codec import decode_line, unsealed, verify_chain
 from pyflow.record.events import RunFinished
 from pyflow.record.ledger import CUTS, is_ledger
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Finding", "Message", "SQLiteJournal"]
 
 READ = "SELECT line FROM records WHERE run_id = ? AND seq >= ? ORDER BY seq"
+LATEST = "SELECT run_id, began FROM runs ORDER BY rowid DESC"
+"""Walks from the end of the table, where rows are put when a run begins, and needs no index."""
+UNENDED = """
+SELECT run_id FROM runs WHERE status IS NULL OR status NOT IN (?, ?, ?, ?, ?) ORDER BY began
+"""
+"""Is given the `ENDINGS`. Takes in what damage has made of a status: whoever reads the run finds out."""
 
 
 class SQLiteJournal:
@@ -257,6 +265,29 @@ class SQLiteJournal:
             JournalError: The index of runs is damaged.
         """
         rows = self.database.reading("SELECT run_id FROM runs ORDER BY began")
+        ids = [checked("the index of runs", row, str)[0] for row in rows]
+        return [run_id for run_id in ids if not is_ledger(run_id)]
+
+    def latest(self, count: int, /) -> list[str]:
+        """Return the ids of the *count* runs that began last, in the order in which they began.
+
+        Raises:
+            JournalError: The index of runs is damaged.
+        """
+        with self.database.snapshot() as cursor:
+            rows = (checked("the index of runs", row, str, int) for row in cursor.execute(LATEST))
+            runs = ((began, run_id) for run_id, began in rows if not is_ledger(run_id))
+            return [run_id for _, run_id in sorted(islice(runs, count))]
+
+    def unfinished(self) -> list[str]:
+        """Return the ids of runs that the index does not know to have ended, in order.
+
+        It is an index: read a run to know how it stands.
+
+        Raises:
+            JournalError: The index of runs is damaged.
+        """
+        rows = self.database.reading(UNENDED, ENDINGS)
         ids = [checked("the index of runs", row, str)[0] for row in rows]
         return [run_id for run_id in ids if not is_ledger(run_id)]
 
