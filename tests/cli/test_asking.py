@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import pyflow
+from pyflow.cli.codes import Refusal
+from pyflow.cli.journals import known_run
 from pyflow.record import events as ev
 from pyflow.record.sqlite.journal import SQLiteJournal
 from support.command_line import CommandLine
+from support.journals import started
 from support.trails import AT
 
 
@@ -164,6 +169,18 @@ class TestCommands:
 
         assert said.code == 2
         assert f"did you mean {run}?" in said.err
+
+    def test_asks_for_the_run_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whether a run is there is seen without a list of all; a ledger is none."""
+        with SQLiteJournal(tmp_path / "j.db") as journal:
+            for run_id in ("run-1", "run-1.notices"):
+                journal.append(run_id, [started(run_id)], at=AT)
+            monkeypatch.setattr(journal, "runs", None)
+
+            known_run(journal, "run-1")
+            for run_id in ("run-1.notices", "run-2"):
+                with pytest.raises(Refusal, match=f"no run {run_id!r} is in the journal"):
+                    known_run(journal, run_id)
 
     def test_refuse_what_has_ended(self, cli: CommandLine) -> None:
         """Nothing can be asked of a run that is over."""

@@ -1124,8 +1124,20 @@ class TestTheResult:
         assert (metrics.critical_path_s, metrics.wall_s, metrics.overhead_s) == (15, 15, 0)
 
     def test_unknown_runs_have_no_trail(self) -> None:
-        """Asking for the trail of a run that is not there names those that are."""
+        """Asking for the trail of a run that is not there says so."""
         engine = virtual_engine()
 
-        with pytest.raises(EngineError, match="no run 'nope' is in the journal; there are: none"):
+        with pytest.raises(EngineError, match="no run 'nope' is in the journal, which has none"):
             engine.trail("nope")
+
+    def test_unknown_runs_among_many(self) -> None:
+        """However many runs there are, the error is short, and names the nearest."""
+        engine = virtual_engine()
+        workflow = pyflow.Workflow("w")
+        workflow.add_task("a", lambda: None)
+        ids = [run(workflow, engine=engine).run_id for _ in range(3)]
+
+        with pytest.raises(EngineError, match=f"did you mean '{ids[1]}'") as caught:
+            engine.trail(ids[1] + "x")
+
+        assert ids[0] not in str(caught.value)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyflow.cli.codes import Refusal
-from pyflow.errors import nearest
+from pyflow.record.ledger import is_ledger
+from pyflow.record.shortcuts import Unknown, last_after
 
 if TYPE_CHECKING:
     from pyflow.protocols import Journal
@@ -35,12 +36,11 @@ def known_run(journal: Journal, run_id: str) -> None:
     Raises:
         Refusal: It has not; the text names the nearest, and the last.
     """
-    known = list(journal.runs())
-    if run_id in known:
+    if not is_ledger(run_id) and last_after(journal, run_id) is not None:
         return
-    near = nearest(run_id, known)
-    hint = f"; did you mean {near}?" if near else ""
-    last = f"the last run is {known[-1]}" if known else "it has no run yet"
+    unknown = Unknown(journal, run_id)
+    hint = f"; did you mean {unknown.near}?" if unknown.near else ""
+    last = f"the last run is {unknown.last}" if unknown.last else "it has no run yet"
     raise Refusal(
         f"no run {run_id!r} is in the journal{hint}", f"{last}; pyflow-deploy history lists them"
     )

@@ -33,6 +33,7 @@ from pyflow.record.events import LockBroken, RunFinished, RunResumed, RunStarted
 from pyflow.record.ledger import BROKEN, is_ledger, ledger_of
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
+from pyflow.record.shortcuts import unknown_text
 from pyflow.run.asking import Asking
 from pyflow.run.calls import Caller
 from pyflow.run.commands import data_of
@@ -588,12 +589,11 @@ class Engine(Asking):
         """Return the audit trail of a run, as far as it is recorded.
 
         Raises:
-            EngineError: No such run is in the journal.
+            EngineError: No such run is in the journal; the error names the nearest.
         """
         records = self.journal.read(run_id)
         if not records:
-            known = ", ".join(self.journal.runs()) or "none"
-            raise EngineError(f"no run {run_id!r} is in the journal; there are: {known}")
+            raise EngineError(unknown_text(self.journal, run_id))
         return AuditTrail(records)
 
     def notices(self, run_id: str) -> AuditTrail:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from pyflow.define.environment import Environment, described
-from pyflow.errors import CodecError, EngineError, PlanChanged, nearest, shown
+from pyflow.errors import CodecError, EngineError, PlanChanged, shown
 from pyflow.frozen import frozen
 from pyflow.record import events as ev
+from pyflow.record.shortcuts import unknown_text
 from pyflow.record.values import SECRET_KEY, decoder, encode
 from pyflow.run.state import RunState
 from pyflow.secrets import Secret
@@ -58,14 +59,7 @@ def recorded_run(journal: Journal, run_id: str) -> Sequence[Record]:
     """
     records = journal.read(run_id)
     if not records or not isinstance(records[0].event, ev.RunStarted):
-        known = tuple(journal.runs())
-        near = nearest(str(run_id), known)
-        count = f"{len(known)} run{'s' if len(known) != 1 else ''}" if known else "none"
-        raise EngineError(
-            f"no run {shown(run_id)} is in the journal, which has {count}"
-            + (f", the last {known[-1]!r}" if known else "")
-            + (f"; did you mean {near!r}?" if near is not None else "")
-        )
+        raise EngineError(unknown_text(journal, run_id))
     return records
 
 
