@@ -94,6 +94,31 @@ class TestOnDisk:
 
             assert run.wait(GUARD_S).status == "succeeded"
 
+    def test_resume_all_reads_what_has_not_ended(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Resuming all reads the runs that have not ended, and no others, however many those are."""
+        asking = pyflow.Workflow("asking")
+        asking.add_approval("go", "Shall it go on?")
+        quick = pyflow.Workflow("quick")
+        quick.add_task("a", lambda: None)
+        with pyflow.Engine(journal=path) as engine:
+            held = [engine.execute(wf).run_id for wf in (quick, asking, quick, asking)][1::2]
+        reads: list[str] = []
+        with pyflow.Engine(journal=path) as engine:
+            read = engine.journal.read
+
+            def noted(run_id: str, /, *, after: int = 0) -> Any:
+                reads.append(run_id)
+                return read(run_id, after=after)
+
+            monkeypatch.setattr(engine.journal, "read", noted)
+            monkeypatch.setattr(engine.journal, "runs", None)
+            results = engine.resume_all([asking, quick])
+
+        assert list(results) == held
+        assert set(reads) == {*held}
+
     def test_resume_all(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Resuming all leaves alone what is alive elsewhere and what is lost, and says so."""
         gates = [Gate(), Gate()]

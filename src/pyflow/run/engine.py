@@ -30,10 +30,10 @@ from pyflow.errors import (
 )
 from pyflow.record.audit import AuditTrail
 from pyflow.record.events import LockBroken, RunFinished, RunResumed, RunStarted
-from pyflow.record.ledger import BROKEN, is_ledger, ledger_of
+from pyflow.record.ledger import BROKEN, ledger_of
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
-from pyflow.record.shortcuts import unknown_text
+from pyflow.record.shortcuts import unfinished_runs, unknown_text
 from pyflow.run.asking import Asking
 from pyflow.run.calls import Caller
 from pyflow.run.commands import data_of
@@ -408,9 +408,7 @@ class Engine(Asking):
         """
         plans = {plan.workflow_name: plan for plan in map(_plan_of, workflows)}
         results: dict[str, Result] = {}
-        for run_id in self.journal.runs():
-            if is_ledger(run_id):
-                continue
+        for run_id in unfinished_runs(self.journal):
             records = recorded_run(self.journal, run_id)
             plan = plans.get(began(records).workflow)
             ended = isinstance(records[-1].event, RunFinished)
