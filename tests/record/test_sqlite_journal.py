@@ -133,6 +133,33 @@ class TestAppend:
             journal.read(f"r{n}")
         assert (journal._believed, journal._sure) == ({}, set())
 
+    def test_forgets_what_was_told(self, journal: SQLiteJournal) -> None:
+        """Nothing is kept of what was told about a run once nothing is left to tell; it can go on."""
+        ledger = ledger_of("r")
+        opened, closed = ev.NotificationsOpened(["x"]), ev.NotificationsClosed(1)
+        journal.append(ledger, [opened, closed], at=AT)
+        assert (journal._believed, journal._sure) == ({}, set())
+        journal.read(ledger)
+        assert (journal._believed, journal._sure) == ({}, set())
+        journal.append_all([Batch(ledger, [closed], AT), Batch(ledger, [opened], AT)])
+        assert {*journal._believed} == journal._sure == {ledger}
+
+        assert [record.seq for record in journal.read(ledger)] == [1, 2, 3, 4]
+        assert journal.verify() == []
+
+    def test_forgets_what_it_is_told_to(self, path: Path, journal: SQLiteJournal) -> None:
+        """A run that was let go of is read back; who has read it since is held to what was read."""
+        journal.append("r", [started("r")], at=AT)
+        journal.forget("r")
+        assert (journal._believed, journal._sure) == ({}, set())
+        journal.read("r")
+        with SQLiteJournal(path) as other:
+            other.append("r", [logged(1)], at=AT)
+
+        with pytest.raises(JournalError, match="was continued by another process"):
+            journal.append("r", [logged(2)], at=AT)
+        journal.forget("nobody")
+
     def test_interrupted(self, journal: SQLiteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
         """A commit that is broken off leaves nothing, here or on disk."""
         journal.append("r", [logged(1)], at=AT)

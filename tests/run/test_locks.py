@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 import pyflow
 from pyflow.errors import LockHeld, LockLost, LockMoved, RunAlive
+from pyflow.notifiers import Log
 from pyflow.protocols import Lease
 from pyflow.record.locks import MemoryLocks
 from pyflow.testing import run_virtual
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyflow.record.codec import Record
+    from pyflow.record.sqlite.journal import SQLiteJournal
 
 GUARD_S = 30
 
@@ -118,6 +120,21 @@ class TestOnDisk:
 
         assert list(results) == held
         assert set(reads) == {*held}
+
+    def test_keeps_nothing_of_what_it_let_go(self, path: Path) -> None:
+        """An engine keeps nothing of a run that it has let go of, and can take it up again."""
+        asking = pyflow.Workflow("asking")
+        asking.add_approval("go", "Shall it go on?")
+        with pyflow.Engine(journal=path, notifiers=[Log()]) as engine:
+            journal = cast("SQLiteJournal", engine.journal)
+            held = [engine.execute(asking) for _ in range(2)]
+            assert engine.wait_delivered()
+            run = engine.reopen(held[0].run_id, asking)
+            run.approve("go", by="ann")
+            ended = run.wait(GUARD_S)
+
+        assert [run.status for run in (*held, ended)] == ["held", "held", "succeeded"]
+        assert (journal._believed, journal._sure) == ({}, set())
 
     def test_resume_all(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Resuming all leaves alone what is alive elsewhere and what is lost, and says so."""

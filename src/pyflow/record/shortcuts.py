@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyflow.protocols import Journal
     from pyflow.record.codec import Record
 
-__all__ = ["Unknown", "last_after", "latest_runs", "unfinished_runs", "unknown_text"]
+__all__ = ["Unknown", "forget", "last_after", "latest_runs", "unfinished_runs", "unknown_text"]
 
 NEAR_MAX = 1_000
 """Among how many of the latest runs the one is looked for that somebody may have meant."""
@@ -41,6 +41,10 @@ class Indexed(Protocol):
 
     def unfinished(self) -> list[str]:
         """Return the ids of the runs that may not have ended, in order."""
+        ...
+
+    def forget(self, run_id: str, /) -> None:
+        """Keep nothing of *run_id* in memory: whoever goes on with it reads it before."""
         ...
 
 
@@ -68,6 +72,12 @@ def unfinished_runs(journal: Journal) -> Sequence[str]:
     if isinstance(journal, Indexed):
         return journal.unfinished()
     return [run_id for run_id in journal.runs() if not is_ledger(run_id)]
+
+
+def forget(journal: Journal, run_id: str) -> None:
+    """Have *journal* keep nothing of *run_id* in memory, where it can be read back."""
+    if isinstance(journal, Indexed):
+        journal.forget(run_id)
 
 
 class Unknown:

@@ -33,7 +33,7 @@ from pyflow.record.events import LockBroken, RunFinished, RunResumed, RunStarted
 from pyflow.record.ledger import BROKEN, ledger_of
 from pyflow.record.locks import MemoryLocks
 from pyflow.record.memory import MemoryJournal
-from pyflow.record.shortcuts import unfinished_runs, unknown_text
+from pyflow.record.shortcuts import forget, unfinished_runs, unknown_text
 from pyflow.run.asking import Asking
 from pyflow.run.calls import Caller
 from pyflow.run.commands import data_of
@@ -776,6 +776,7 @@ class Engine(Asking):
         return Run(driver, lambda after: self.journal.read(driver.run_id, after=after))
 
     def _ended(self, driver: Driver) -> None:
+        forget(self.journal, driver.run_id)  # before somebody may take it up again
         with self._guard:
             self._active.pop(driver.run_id, None)
             idle = not self._active

@@ -14,6 +14,7 @@ from pyflow.errors import LockError, PyflowError, shown
 from pyflow.record.batches import Batch
 from pyflow.record.events import NotificationsClosed, NotificationsOpened, RunFinished
 from pyflow.record.ledger import Ledger, ledger_of
+from pyflow.record.shortcuts import forget
 from pyflow.run.lane import Lane
 from pyflow.run.loops import at_once
 from pyflow.run.masking import redacted
@@ -216,6 +217,9 @@ class Post:
 
     def _release(self) -> None:
         self._notes.flush()  # whoever tells next has to find everything
+        forget(self._journal, ledger_of(self.run_id))
+        if self.over:  # it was read as a whole, as if it were to be gone on with
+            forget(self._journal, self.run_id)
         if self._leases:
             leases, self._leases = self._leases, ()
             try:

@@ -9,7 +9,7 @@ from pyflow.errors import JournalError, PyflowError, TamperedJournal
 from pyflow.frozen import frozen
 from pyflow.record.batches import Batch
 from pyflow.record.codec import GENESIS, decode_line, is_intact, seal_lines
-from pyflow.record.events import RunFinished, RunStarted
+from pyflow.record.events import NotificationsClosed, RunFinished, RunStarted
 from pyflow.record.sqlite import locks
 from pyflow.record.sqlite.inbox import take
 from pyflow.record.sqlite.tip import Tip, link, tip_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyflow.record.codec import Record
     from pyflow.record.events import Event
 
-__all__ = ["NOTHING", "UNFINISHED", "Batch", "Commit", "Tail", "last_of", "status_after"]
+__all__ = ["ENDS", "NOTHING", "UNFINISHED", "Batch", "Commit", "Tail", "last_of", "status_after"]
 
 INSERT = "INSERT INTO records (n, run_id, seq, commit_no, line, chain) VALUES (?, ?, ?, ?, ?, ?)"
 BEGIN_RUN = "INSERT INTO runs (run_id, began, records, workflow, status) VALUES (?, ?, ?, ?, ?)"
@@ -32,6 +32,8 @@ FENCES_MAX = 16
 """How many locks are asked for in one statement; SQLite takes some hundred."""
 LAST = "SELECT line FROM records WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
 UNFINISHED = "unfinished"
+ENDS = (RunFinished, NotificationsClosed)
+"""What a run, and what was told about it, end with, unless they are taken up again."""
 
 
 @frozen
@@ -166,10 +168,10 @@ class Commit:
         else:
             self._keep(first, (last.seq, status, run_id), fences)
         self.tails[run_id] = Tail(last.seq, last.hash)
-        if status == UNFINISHED:
-            self.finished.discard(run_id)
-        else:
+        if isinstance(last.event, ENDS):
             self.finished.add(run_id)
+        else:
+            self.finished.discard(run_id)
 
     def _keep(self, first: Record, row: tuple[int, str, str], fences: Sequence[Lease]) -> None:
         """Change the run's entry to *row*, if *fences* hold; one statement asks and writes."""

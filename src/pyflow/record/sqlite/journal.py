@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Self
 from pyflow.errors import JournalError, PyflowError
 from pyflow.messages import ENDINGS
 from pyflow.record.codec import decode_line, unsealed, verify_chain
-from pyflow.record.events import RunFinished
 from pyflow.record.ledger import CUTS, is_ledger
 from pyflow.record.sqlite.cells import checked
-from pyflow.record.sqlite.commit import Batch, Commit, Tail, check_end, last_of, missing_entry
+from pyflow.record.sqlite.commit import ENDS, Batch, Commit, Tail, check_end, last_of, missing_entry
 from pyflow.record.sqlite.cuts import Cut, Gap, cuts_in, remove
 from pyflow.record.sqlite.database import Database
 from pyflow.record.sqlite.inbox import PENDING, Message, message_of, put
@@ -317,6 +316,11 @@ class SQLiteJournal:
         """
         return findings_of(self.database.path)
 
+    def forget(self, run_id: str, /) -> None:
+        """Keep nothing of *run_id* in memory: whoever goes on with it reads it before."""
+        with self.database.lock:
+            self._forget({run_id})
+
     def close(self) -> None:
         """Let go of the file, if it was this journal that opened it."""
         if self._is_mine:
@@ -348,7 +352,7 @@ class SQLiteJournal:
 
     def _note(self, run_id: str, records: Sequence[Record]) -> None:
         """Take note of where a run ends that has been read as a whole."""
-        if records and not isinstance(records[-1].event, RunFinished):
+        if records and not isinstance(records[-1].event, ENDS):
             self._believed[run_id] = Tail(records[-1].seq, records[-1].hash)
         else:
             self._forget({run_id})
