@@ -669,6 +669,29 @@ class TestRedactor:
         assert one.redact(VALUE) == MASK
         assert other.redact(VALUE) == VALUE
 
+    def test_begins_with_another(self) -> None:
+        """One that begins with what another masks masks that, and neither what comes to the other."""
+        engine = redactor_of(VALUE, "123456789")
+        run = Redactor(engine)
+        run.register(TOKEN)
+        engine.register("later-than-that")
+
+        assert run.redact(f"{VALUE} {TOKEN} later-than-that") == "*** *** later-than-that"
+        assert run.redact_data([123456789]) == [MASK]
+        assert engine.redact(f"{VALUE} {TOKEN} later-than-that") == f"*** {TOKEN} ***"
+        assert (len(run), len(engine)) == (3, 3)
+
+    def test_several_at_once(self) -> None:
+        """Registered together, values are masked as if they came one by one; or none of them is."""
+        together, failing = Redactor(), Redactor()
+        together.register(VALUE, TOKEN, Secret(VALUE))
+        with pytest.raises(SecretError):
+            failing.register(VALUE, "short")
+        together.register()
+
+        assert together.redact(f"{VALUE} {TOKEN}") == "*** ***"
+        assert (len(together), len(failing)) == (2, 0)
+
     @pytest.mark.parametrize("leave", [copy.copy, copy.deepcopy, pickle.dumps])
     def test_does_not_leave(self, leave: Callable[[object], object]) -> None:
         """The values do not leave the process by a pickle."""

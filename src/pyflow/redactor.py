@@ -29,7 +29,9 @@ HELD_CHARS_MAX = 65_536
 class Redactor:
     """Masks every value that was registered with it, in all of its encoded forms.
 
-    One belongs to one engine. It is false as long as it knows no value, so a
+    One belongs to one engine, or to one of its runs, and then begins with what
+    that of the engine masks: *known*. What is registered with either of them
+    afterwards, the other does not mask. It is false as long as it knows no value, so a
     hot path asks ``if redactor:`` before it does any work. Values may be
     registered from any thread, while others redact.
 
@@ -39,28 +41,36 @@ class Redactor:
 
     __slots__ = ("_forms", "_in_numbers", "_lock", "_values")
 
-    def __init__(self) -> None:
+    def __init__(self, known: Redactor | None = None) -> None:
         self._lock = threading.Lock()
         self._values: frozenset[str] = frozenset()
         self._forms = Forms()  # replaced as a whole, so whoever redacts meanwhile sees all or none
         self._in_numbers = False
+        if known is not None:
+            with known._lock:  # noqa: SLF001 - one of its own kind, here and below
+                self._values, self._forms = known._values, known._forms  # noqa: SLF001
+                self._in_numbers = known._in_numbers  # noqa: SLF001
 
-    def register(self, secret: Revealable | str) -> None:
-        """Mask *secret* from now on. A `Secret` is fetched; to register twice changes nothing.
+    def register(self, *secrets: Revealable | str) -> None:
+        """Mask *secrets* from now on, all together. To register one twice changes nothing.
+
+        Each `Secret` is asked for its value, which is fetched if that has not
+        happened yet.
 
         Raises:
-            SecretError: The value is too short or too common to be masked, or
-                it cannot be fetched.
+            SecretError: A value is too short or too common to be masked, or
+                it cannot be fetched. Then none of them is registered.
         """
-        given = secret.reveal() if isinstance(secret, Revealable) else secret
-        value = protectable("Redactor.register()", given)
+        given = [one.reveal() if isinstance(one, Revealable) else one for one in secrets]
+        values = {protectable("Redactor.register()", value) for value in given}
         with self._lock:
-            if value in self._values:
+            fresh = values - self._values
+            if not fresh:
                 return
-            forms = encoded_forms(value)
+            forms = frozenset[str]().union(*map(encoded_forms, fresh))
             self._in_numbers |= any(not form.strip(NUMBER_CHARS) for form in forms)
             self._forms = self._forms.plus(forms)
-            self._values |= {value}
+            self._values |= fresh
 
     def __len__(self) -> int:
         return len(self._values)

@@ -235,8 +235,7 @@ class Deliverer:
     async def _look_back(self, active: Callable[[str], bool]) -> None:
         """Open a post for each run of the last day about which something is left to tell."""
         redactor = Redactor()
-        for secret in self._secrets:
-            redactor.register(secret)
+        redactor.register(*self._secrets)
         oldest = self._clock.now() - CATCH_UP_AGE
         for run_id in reversed(latest_runs(self._journal, CATCH_UP_RUNS_MAX)):
             await asyncio.sleep(0)  # so that what is to be told now need not wait

@@ -194,6 +194,7 @@ class Engine(Asking):
         self._on_cancel: OnCancel = on_cancel
         self._watch = watch
         self._secrets = tuple(secrets)
+        self._masked = Redactor()
         source = (self._store is not None) if source is None else source
         self._origins = Origins(dict(os.environ if environ is None else environ), source)
         self._executor: Executor = executor if executor is not None else ThreadExecutor()
@@ -747,9 +748,9 @@ class Engine(Asking):
 
     def _redactor(self, *more: Secret) -> Redactor:
         """Return what masks the secrets of the engine, and *more*."""
-        redactor = Redactor()
-        for secret in (*self._secrets, *more):
-            redactor.register(secret)
+        self._masked.register(*self._secrets)  # of those that it knows, only the value is asked
+        redactor = Redactor(self._masked)
+        redactor.register(*more)
         return redactor
 
     def _made_deliverer(self, notifiers: object, drain_s: float) -> Deliverer | None:
