@@ -85,6 +85,11 @@ class TestSeeds:
 
         assert text == f"the world's seed={seed!r}: give a whole number, such as 0"
 
+    def test_made(self) -> None:
+        """A world asks for one as it is made."""
+        with pytest.raises(SimulationError, match="seed=None: give a whole number"):
+            World(seed=None)  # type: ignore[arg-type]
+
     def test_engine(self) -> None:
         """An engine in virtual time asks for the same."""
         with pytest.raises(SimulationError, match="seed=None: give a whole number"):

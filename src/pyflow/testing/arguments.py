@@ -16,6 +16,7 @@ from pyflow.testing.errors import SimulationError
 from pyflow.testing.faults import KINDS, Fault, FaultKind
 from pyflow.testing.where import name_of
 from pyflow.testing.world import World
+from pyflow.testing.world.given import check_seed
 
 __all__ = [
     "AS_FAKES",
@@ -25,7 +26,6 @@ __all__ = [
     "check_kinds",
     "check_operator",
     "check_script",
-    "check_seed",
     "check_world",
     "mapping",
     "several",
@@ -57,12 +57,6 @@ def check_world(world: object) -> None:
         hint = ", which is World() with the parentheses" if world is World else ""
         raise SimulationError(f"world={shown(world)}: give a World{hint}")
     check_seed(world.seed, "the world's seed")
-
-
-def check_seed(seed: object, what: str = "seed") -> None:
-    """Check that *seed* is a whole number: of nothing else could the same run be made again."""
-    if type(seed) is not int:
-        raise SimulationError(f"{what}={shown(seed)}: give a whole number, such as 0")
 
 
 def check_kinds(kinds: object) -> tuple[FaultKind, ...]:

@@ -23,7 +23,6 @@ from pyflow.testing.arguments import (
     AS_FAKES,
     check_operator,
     check_script,
-    check_seed,
     check_world,
     mapping,
 )
@@ -35,6 +34,7 @@ from pyflow.testing.loop import VirtualLoop
 from pyflow.testing.stage import Fake, Stage
 from pyflow.testing.strands import SimulatedExecutor
 from pyflow.testing.where import name_of
+from pyflow.testing.world.given import check_seed
 from pyflow.version import __version__
 
 if TYPE_CHECKING:

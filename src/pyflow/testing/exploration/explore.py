@@ -21,7 +21,6 @@ from pyflow.testing.arguments import (
     check_invariant,
     check_kinds,
     check_script,
-    check_seed,
     check_world,
     mapping,
     several,
@@ -40,6 +39,7 @@ from pyflow.testing.faults import KINDS, Fault, FaultKind
 from pyflow.testing.simulation import aside
 from pyflow.testing.where import name_of
 from pyflow.testing.world import World
+from pyflow.testing.world.given import check_seed
 
 if TYPE_CHECKING:
     from pyflow.define.environment import Environment

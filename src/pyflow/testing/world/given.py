@@ -12,7 +12,7 @@ from datetime import timedelta
 from pyflow.errors import shown
 from pyflow.testing.errors import SimulationError
 
-__all__ = ["check_count", "check_name", "check_window", "figure", "number"]
+__all__ = ["check_count", "check_name", "check_seed", "check_window", "figure", "number"]
 
 COUNT_MAX = 10_000
 
@@ -29,6 +29,12 @@ def check_count(value: object, what: str, *, least: int = 0) -> None:
         raise SimulationError(
             f"{what} cannot be {shown(value)}; give a whole number from {least} to {COUNT_MAX:,}"
         )
+
+
+def check_seed(seed: object, what: str = "seed") -> None:
+    """Check that *seed* is a whole number: of nothing else could the same run be made again."""
+    if type(seed) is not int:
+        raise SimulationError(f"{what}={shown(seed)}: give a whole number, such as 0")
 
 
 def check_window(value: object) -> None:

@@ -17,7 +17,7 @@ from pyflow.testing.clock import EPOCH, VirtualTime, running_loop
 from pyflow.testing.errors import SimulationError
 from pyflow.testing.faults import NO_FAULTS, FaultKind, Faults, act_of
 from pyflow.testing.stage import CURRENT
-from pyflow.testing.world.given import check_count, check_name, figure
+from pyflow.testing.world.given import check_count, check_name, check_seed, figure
 from pyflow.testing.world.ports import (
     Port,
     SimulatedMetrics,
@@ -84,6 +84,7 @@ class World:
         Args:
             seed: Decides everything that is drawn, such as how many requests come.
         """
+        check_seed(seed)
         self.seed = seed
         self.platform = SimulatedPlatform(self)
         self.router = SimulatedRouter(self)
