@@ -11,7 +11,7 @@ from pyflow.record.ledger import BROKEN, ledger_of
 from pyflow.record.memory import MemoryJournal
 from pyflow.record.shortcuts import (
     Unknown,
-    last_after,
+    last_record,
     latest_runs,
     unfinished_runs,
     unknown_text,
@@ -49,16 +49,17 @@ class TestLatestRuns:
         assert latest_runs(journal, count) == ["c", "a", "b"][max(0, 3 - count) :]
 
 
-class TestLastAfter:
+class TestLastRecord:
     def test_is_the_last(self, journal: Any) -> None:
-        """It is the last record, where its number is above what was asked for."""
+        """It is the last one of the run, and none where there is no such run."""
         begin(journal, "a")
         journal.append("a", [logged(1)], at=AT)
 
-        found = [last_after(journal, "a", after) for after in range(4)]
+        found = last_record(journal, "a")
 
-        assert [record and record.seq for record in found] == [2, 2, None, None]
-        assert last_after(journal, "b") is None
+        assert found is not None
+        assert found.seq == 2
+        assert last_record(journal, "b") is None
 
 
 class TestUnfinishedRuns:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyflow.cli.codes import Refusal
 from pyflow.record.ledger import is_ledger
-from pyflow.record.shortcuts import Unknown, last_after
+from pyflow.record.shortcuts import Unknown, last_record
 
 if TYPE_CHECKING:
     from pyflow.protocols import Journal
@@ -36,7 +36,7 @@ def known_run(journal: Journal, run_id: str) -> None:
     Raises:
         Refusal: It has not; the text names the nearest, and the last.
     """
-    if not is_ledger(run_id) and last_after(journal, run_id) is not None:
+    if not is_ledger(run_id) and last_record(journal, run_id) is not None:
         return
     unknown = Unknown(journal, run_id)
     hint = f"; did you mean {unknown.near}?" if unknown.near else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyflow.protocols import Journal
     from pyflow.record.codec import Record
 
-__all__ = ["Unknown", "forget", "last_after", "latest_runs", "unfinished_runs", "unknown_text"]
+__all__ = ["Unknown", "forget", "last_record", "latest_runs", "unfinished_runs", "unknown_text"]
 
 NEAR_MAX = 1_000
 """Among how many of the latest runs the one is looked for that somebody may have meant."""
@@ -56,12 +56,11 @@ def latest_runs(journal: Journal, count: int) -> list[str]:
     return runs[max(len(runs) - count, 0) :]
 
 
-def last_after(journal: Journal, run_id: str, after: int = 0) -> Record | None:
-    """Return the last record of *run_id*, or None if none has a number above *after*."""
-    if not isinstance(journal, Indexed):
-        return next(reversed(journal.read(run_id, after=after)), None)
-    last = journal.last(run_id)
-    return last if last is not None and last.seq > after else None
+def last_record(journal: Journal, run_id: str) -> Record | None:
+    """Return the last record of *run_id*, or None if it has none."""
+    if isinstance(journal, Indexed):
+        return journal.last(run_id)
+    return next(reversed(journal.read(run_id)), None)
 
 
 def unfinished_runs(journal: Journal) -> Sequence[str]:

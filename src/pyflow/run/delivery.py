@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pyflow.errors import shown
 from pyflow.record.events import NotificationsClosed
 from pyflow.record.ledger import Ledger, ledger_of
-from pyflow.record.shortcuts import last_after, latest_runs
+from pyflow.record.shortcuts import last_record, latest_runs
 from pyflow.run.loops import LoopThread
 from pyflow.run.notekeeping import Notekeeper
 from pyflow.run.post import Post
@@ -239,7 +239,7 @@ class Deliverer:
         oldest = self._clock.now() - CATCH_UP_AGE
         for run_id in reversed(latest_runs(self._journal, CATCH_UP_RUNS_MAX)):
             await asyncio.sleep(0)  # so that what is to be told now need not wait
-            last = last_after(self._journal, run_id)
+            last = last_record(self._journal, run_id)
             if last is not None and last.at < oldest:
                 return
             is_owed = last is not None and self._is_owed(run_id, last.seq)
@@ -248,7 +248,7 @@ class Deliverer:
 
     def _is_owed(self, run_id: str, seq: int) -> bool:
         """Return whether something is left to tell about a run that ends at *seq*, to anybody."""
-        told = last_after(self._journal, ledger_of(run_id))
+        told = last_record(self._journal, ledger_of(run_id))
         if told is None:  # nobody was to be told
             return False
         if isinstance(told.event, NotificationsClosed):

@@ -345,7 +345,7 @@ class SQLiteLocks:
         Where a run gave a resource back with residue, the holder is that run.
         """
         found: list[tuple[Holder, Standing]] = []
-        taken = self._locks("run_id IS NOT NULL")
+        taken = self._locks("run_id IS NOT NULL")  # asked for in order, SQLite reads all rows
         for one in sorted(taken, key=lambda lock: lock.resource):
             lock, is_alive = self._settled(one.resource)
             if lock is not None:
