@@ -19,6 +19,7 @@ from pyflow.messages import FIRST, Attempt, Delivery, Message, delivered, reject
 from pyflow.notifiers import File, Route, Slack, Webhook
 from pyflow.run.result import Result
 from pyflow.testing.servers import Hang, HTTPServer, Reply, SlackServer, WebhookServer
+from support.journals import note_reads
 
 
 class Ear:
@@ -399,19 +400,12 @@ class TestRestarts:
 
     def test_reads_how_runs_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Looking for what is left to tell takes no longer where earlier runs were long, or many."""
-        path, reads = str(tmp_path / "deploys.db"), list[str]()
+        path = str(tmp_path / "deploys.db")
         with pyflow.Engine(journal=path, notifiers=[Route(Ear(), name="x")]) as engine:
             earlier = [engine.execute(shop(fails=False)).run_id for _ in range(3)]
             assert engine.wait_delivered()
         with pyflow.Engine(journal=path, notifiers=[Route(Ear(), name="x")]) as engine:
-            read = engine.journal.read
-
-            def noted(run_id: str, /, *, after: int = 0) -> Any:
-                reads.append(run_id)
-                return read(run_id, after=after)
-
-            monkeypatch.setattr(engine.journal, "read", noted)
-            monkeypatch.setattr(engine.journal, "runs", None)
+            reads = note_reads(engine.journal, monkeypatch)
             engine.execute(shop(fails=False))
             assert engine.wait_delivered()
 

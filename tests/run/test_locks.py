@@ -17,6 +17,7 @@ from pyflow.testing import run_virtual
 from pyflow.testing.simulation import SimulatedEngine
 from support import isolated_tasks
 from support.crashes import Disk
+from support.journals import note_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,16 +107,8 @@ class TestOnDisk:
         quick.add_task("a", lambda: None)
         with pyflow.Engine(journal=path) as engine:
             held = [engine.execute(wf).run_id for wf in (quick, asking, quick, asking)][1::2]
-        reads: list[str] = []
         with pyflow.Engine(journal=path) as engine:
-            read = engine.journal.read
-
-            def noted(run_id: str, /, *, after: int = 0) -> Any:
-                reads.append(run_id)
-                return read(run_id, after=after)
-
-            monkeypatch.setattr(engine.journal, "read", noted)
-            monkeypatch.setattr(engine.journal, "runs", None)
+            reads = note_reads(engine.journal, monkeypatch)
             results = engine.resume_all([asking, quick])
 
         assert list(results) == held

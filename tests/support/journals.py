@@ -10,12 +10,15 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyflow
 from pyflow.record import events as ev
 from pyflow.record.sqlite.journal import Batch, SQLiteJournal
 from support.trails import AT
+
+if TYPE_CHECKING:
+    import pytest
 
 SIDES = ("", "-wal", ".head")
 """The files that make a journal, after the name of the first. The ``-shm`` is made anew."""
@@ -57,6 +60,20 @@ def tamper(path: Path, sql: str, params: Any = ()) -> None:
     """Change the tables of the journal at *path* behind everybody's back."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(sql, params)
+
+
+def note_reads(journal: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that fills with whatever run is read; all runs together cannot be asked for."""
+    reads: list[str] = []
+    read = journal.read
+
+    def noted(run_id: str, /, *, after: int = 0) -> Any:
+        reads.append(run_id)
+        return read(run_id, after=after)
+
+    monkeypatch.setattr(journal, "read", noted)
+    monkeypatch.setattr(journal, "runs", None)
+    return reads
 
 
 def image_of(path: Path, target: Path) -> Path:
